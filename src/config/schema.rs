@@ -1,0 +1,280 @@
+//! What a person may say, as types. Nothing here reads a file or looks at the machine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bytes::Bytes;
+
+/// Everything that was said, merged and checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The volumes, by name; the order is that of the names.
+    pub volumes: Vec<Volume>,
+    /// Who is told the volumes' metadata.
+    pub publish: Vec<Target>,
+}
+
+/// One entry of the config: a source, a filesystem, a mount, what to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What the person calls it: letters, digits, `_`, `-` and `.`, since it is part of unit names.
+    pub name: String,
+    /// Where the bytes are.
+    pub source: Source,
+    /// What the volume carries, or is formatted with when it is blank.
+    pub filesystem: Filesystem,
+    /// Where it is mounted and how.
+    pub mount: Mount,
+    /// What the scheduler is told, key to template; the templates' words are in [`crate::publish`].
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Where a volume's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A block device by any path; by-id links are the ones that last.
+    Device {
+        /// As it was said; may be a link.
+        path: PathBuf,
+        /// How long to wait for it to come.
+        timeout: Duration,
+    },
+    /// A file, through a loop device; made, sparse, where it is absent.
+    Image {
+        /// The file, under the root.
+        path: PathBuf,
+        /// The size it shall have; a larger file is left as it is.
+        size: Bytes,
+    },
+    /// An EBS volume (not there yet).
+    Ebs(Ebs),
+    /// An NFS export (not there yet).
+    Nfs {
+        /// `server:/path`.
+        export: String,
+    },
+}
+
+/// Which EBS volume is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ebs {
+    /// The volume, by id or by tags.
+    pub volume: EbsVolume,
+    /// Whether volinit attaches it where it is not attached.
+    pub attach: bool,
+    /// How long to wait for it to come.
+    pub timeout: Duration,
+}
+
+/// An EBS volume by id or by tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EbsVolume {
+    /// `vol-…`
+    Id(VolumeId),
+    /// All of these, key to value.
+    Tags(BTreeMap<String, String>),
+}
+
+/// An EBS volume's id, `vol-` and 8 or 17 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeId(String);
+
+impl VolumeId {
+    /// The id in `text`, where it is one.
+    pub fn parse(text: &str) -> Option<VolumeId> {
+        let digits = text.strip_prefix("vol-")?;
+        let hex = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        (hex && matches!(digits.len(), 8 | 17)).then(|| VolumeId(text.to_owned()))
+    }
+
+    /// The id from the serial that the NVMe controller of an EBS volume reports: the id without its dash,
+    /// padded with spaces when the id is a short one (amazon-ec2-utils, ebsnvme).
+    pub fn from_serial(serial: &str) -> Option<VolumeId> {
+        VolumeId::parse(&format!("vol-{}", serial.trim().strip_prefix("vol")?))
+    }
+}
+
+impl fmt::Display for VolumeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What the volume carries, or is formatted with when it is blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Its type.
+    pub kind: FsType,
+    /// Its label, set by mkfs; a filesystem that is there keeps the one it has.
+    pub label: Option<String>,
+    /// More arguments for mkfs, as they are.
+    pub mkfs_options: Vec<String>,
+    /// Whether a blank device may be formatted.
+    pub format: Format,
+}
+
+/// The filesystems that volinit makes, checks and grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FsType {
+    /// ext4
+    Ext4,
+    /// XFS
+    Xfs,
+    /// Btrfs
+    Btrfs,
+}
+
+impl FsType {
+    /// All of them, the default first.
+    pub const ALL: [FsType; 3] = [FsType::Ext4, FsType::Xfs, FsType::Btrfs];
+
+    /// The name that mount(2), mkfs and libblkid know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            FsType::Ext4 => "ext4",
+            FsType::Xfs => "xfs",
+            FsType::Btrfs => "btrfs",
+        }
+    }
+
+    /// The type of that name.
+    pub fn parse(name: &str) -> Option<FsType> {
+        FsType::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The longest label in bytes (mke2fs(8) -L, mkfs.xfs(8) -L, mkfs.btrfs(8) -L: less than 256).
+    pub fn label_limit(self) -> usize {
+        match self {
+            FsType::Ext4 => 16,
+            FsType::Xfs => 12,
+            FsType::Btrfs => 255,
+        }
+    }
+}
+
+impl fmt::Display for FsType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Whether a blank device may be formatted. No value stands for "always": that consent is a person's,
+/// given once, on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// When it is proved blank.
+    #[default]
+    IfBlank,
+    /// Not even then: the volume must come with its filesystem.
+    Never,
+}
+
+/// Where a volume is mounted and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The folder.
+    pub at: MountPoint,
+    /// As in fstab's fourth field, one option an element.
+    pub options: Vec<String>,
+    /// Who owns the filesystem's top folder; left alone where it is not said.
+    pub owner: Option<Owner>,
+    /// The top folder's permissions, as chmod takes them; left alone where it is not said.
+    pub mode: Option<u32>,
+    /// Mount over a folder that has files in it. They stay where they are, out of sight.
+    pub nonempty: bool,
+}
+
+/// A user and a group, as chown(1) takes them: `user`, `user:group`, `:group`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: Option<Id>,
+    /// The group.
+    pub group: Option<Id>,
+}
+
+/// A user or a group, by number or by name; names are looked up under the root when they are needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Id {
+    /// The number.
+    Number(u32),
+    /// The name, as in /etc/passwd or /etc/group.
+    Name(String),
+}
+
+/// A mount point: absolute, normal (no `.`, `..`, `//` or trailing `/`) and no folder of the system's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MountPoint(PathBuf);
+
+impl MountPoint {
+    /// Folders that the system itself lives in.
+    const SYSTEM: [&'static str; 19] = [
+        "/bin", "/boot", "/dev", "/efi", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run",
+        "/sbin", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log",
+    ];
+    /// Trees of the kernel's, where nothing of ours can be mounted at any depth.
+    const KERNEL: [&'static str; 3] = ["/dev", "/proc", "/sys"];
+
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with the path.
+    pub fn parse(text: &str) -> Result<MountPoint, String> {
+        if !text.starts_with('/') {
+            return Err("is not absolute: begin it with /".into());
+        }
+        if text == "/" {
+            return Err("is the root of the system".into());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("has a control character in it".into());
+        }
+        let normal: PathBuf = Path::new(text).components().collect();
+        let dotted = text.split('/').any(|part| part == "." || part == "..");
+        if dotted || normal.as_os_str() != text {
+            return Err("is not in its normal form: leave out `.`, `..`, `//` and a `/` at the end".into());
+        }
+        if Self::SYSTEM.contains(&text) {
+            return Err("is a folder of the system's: choose one of its own, such as /data/NAME".into());
+        }
+        if let Some(tree) = Self::KERNEL.iter().find(|tree| normal.starts_with(tree)) {
+            return Err(format!("is in {tree}, which is the kernel's: choose a folder such as /data/NAME"));
+        }
+        Ok(MountPoint(normal))
+    }
+
+    /// The path, absolute, as the machine sees it; [`crate::root::Root::path`] is what this process opens.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether this one is below `other`.
+    pub fn is_below(&self, other: &MountPoint) -> bool {
+        self != other && self.0.starts_with(&other.0)
+    }
+}
+
+impl fmt::Display for MountPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// A system that is told the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// CoreOS fleet.
+    Fleet,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Target; 1] = [Target::Fleet];
+
+    /// The name in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Fleet => "fleet",
+        }
+    }
+}

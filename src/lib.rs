@@ -1,0 +1,23 @@
+//! volinit brings a stateful service's volume back to its node before the service starts.
+//!
+//! ```text
+//! config -> locate -> probe -> plan -> apply -> publish -> report
+//! (YAML)    Device    Facts    Plan    effects  files     Outcome
+//! ```
+//!
+//! Each phase takes what the one before it made and adds one thing; nothing flows back.
+//! [`boot`] is that line as code: read it first.
+
+pub mod apply;
+pub mod boot;
+pub mod bytes;
+pub mod cli;
+pub mod config;
+pub mod error;
+mod ioctl;
+pub mod locate;
+pub mod plan;
+pub mod probe;
+pub mod publish;
+pub mod report;
+pub mod root;

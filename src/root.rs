@@ -1,0 +1,32 @@
+//! The root that every path of the machine's own goes through: `/`, or a folder (`--root`), so that an
+//! image can be prepared and a test can have a machine of its own. Devices, /proc and /sys are never under it.
+
+use std::path::{Path, PathBuf};
+
+/// Where the machine's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The folder that stands for `/`.
+    pub fn new(folder: impl Into<PathBuf>) -> Root {
+        Root(folder.into())
+    }
+
+    /// `path` (absolute, as the machine will see it) as this process opens it.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether this is the running machine, and not an image or a test's folder.
+    pub fn is_host(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root::new("/")
+    }
+}
