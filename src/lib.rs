@@ -12,6 +12,7 @@ pub mod apply;
 pub mod boot;
 pub mod bytes;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod error;
 mod ioctl;

@@ -186,6 +186,13 @@ pub struct Mount {
     pub nonempty: bool,
 }
 
+impl Mount {
+    /// There, with nothing else said.
+    pub fn at(at: MountPoint) -> Mount {
+        Mount { at, options: Vec::new(), owner: None, mode: None, nonempty: false }
+    }
+}
+
 /// A user and a group, as chown(1) takes them: `user`, `user:group`, `:group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {

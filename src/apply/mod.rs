@@ -1,0 +1,43 @@
+//! [`Plan`] -> effects: one a file, in the order of the plan, under the disk's lock.
+
+mod check;
+mod format;
+mod grow;
+mod lock;
+mod mount;
+mod run;
+
+use log::{info, warn};
+
+pub use lock::{Lock, lock};
+
+use crate::config::Volume;
+use crate::error::Failure;
+use crate::locate::Device;
+use crate::plan::{Action, Plan};
+
+/// Does what the plan says.
+///
+/// `_lock` is the proof that the disk is ours, and the plan must have been made since it was taken. Gives what
+/// went wrong in a way that leaves the volume usable: one that is too small is better at boot than none.
+pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for step in &plan.steps {
+        info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
+        match &step.action {
+            Action::EnlargeImage { image, to } => grow::image(device, image, *to)?,
+            Action::Format { .. } => format::format(device, &volume.filesystem)?,
+            Action::Check { force } => check::check(device, *force)?,
+            Action::GrowUnmounted => grow::unmounted(device)?,
+            Action::Mount { kind, at } => mount::mount(device, *kind, at, &volume.mount.options)?,
+            Action::Grow { kind, at } => {
+                if let Err(error) = grow::mounted(device, *kind, at) {
+                    warn!("{}: {error:#}", volume.name);
+                    warnings.push(format!("it keeps its size: {error:#}"));
+                }
+            }
+            Action::Permit { at, owner, mode } => mount::permit(at, *owner, *mode)?,
+        }
+    }
+    Ok(warnings)
+}

@@ -1,0 +1,208 @@
+//! The sequence, for one volume and for many at once. Read this first: it is the whole program in one line,
+//!
+//! ```text
+//! config -> locate -> probe -> plan -> apply -> publish -> report
+//! ```
+//!
+//! and every other module is one word of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use log::{debug, info};
+
+use crate::apply;
+use crate::config::{Config, Source, Volume};
+use crate::error::Failure;
+use crate::locate::{self, Device, Effort};
+use crate::plan::{self, Action, Plan};
+use crate::probe::{self, Finding, TargetState};
+use crate::publish::{self, Published, Words};
+use crate::report::{Done, Outcome, Report};
+use crate::root::Root;
+
+/// Attaches, prepares and mounts the volumes, all at once, then tells systemd and the schedulers.
+pub fn up<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+    let outcomes = side_by_side(volumes, |volume| bring_up(volume, root));
+    let files = publish(root, config, &outcomes);
+    Report { command: "up", planned: false, outcomes, files }
+}
+
+/// What `up` would do. Touches nothing.
+pub fn plan<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+    look("plan", root, config, volumes)
+}
+
+/// What is declared beside what is there. Touches nothing.
+pub fn status<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+    look("status", root, config, volumes)
+}
+
+/// Grows what is mounted, and nothing else.
+pub fn grow<'a>(root: &Root, volumes: &[&'a Volume]) -> Report<'a> {
+    let outcomes = side_by_side(volumes, |volume| grow_mounted(volume, root));
+    Report { command: "grow", planned: false, outcomes, files: Ok(Vec::new()) }
+}
+
+/// One volume, from its source to its mount.
+fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
+    let mut device = locate::locate(&volume.source, root, Effort::Bring)?;
+    let judge = |device: &Device| -> Result<Plan, Failure> { Ok(plan::plan(volume, &probe::facts(device, &volume.mount, root)?)?) };
+
+    let mut plan = judge(&device);
+    // A boot that changes nothing takes no lock. Whatever else was found, a refusal included, may be the
+    // half of another's work: it is judged again once the disk is ours.
+    if !plan.as_ref().is_ok_and(|plan| plan.steps.is_empty()) {
+        let lock = apply::lock(&device, plan.as_ref().is_ok_and(Plan::writes_to_device))?;
+        device.refresh()?;
+        let decided = judge(&device)?;
+        let warnings = apply::apply(volume, &device, &decided, &lock)?;
+        device.refresh()?;
+        plan = Ok(decided.with_warnings(warnings));
+    }
+    done(volume, &device, plan?)
+}
+
+fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+    let outcomes = side_by_side(volumes, |volume| {
+        let device = locate::locate(&volume.source, root, Effort::Look)?;
+        let mut facts = probe::facts(&device, &volume.mount, root)?;
+        if parents(volume, &config.volumes).any(|parent| !probe::is_mounted(&parent.mount, root)) {
+            // The folder that is there now will be hidden below the parent's mount.
+            facts.target.state = TargetState::Absent;
+        }
+        let plan = plan::plan(volume, &facts)?;
+        done(volume, &device, plan)
+    });
+    let files = publish::files(root, &config.publish, &published(&outcomes), &[]);
+    let files = files.and_then(|files| publish::files::pending(root, &files)).map_err(Failure::Failed);
+    Report { command, planned: true, outcomes, files }
+}
+
+fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
+    let mut device = locate::locate(&volume.source, root, Effort::Look)?;
+    if !probe::is_mounted(&volume.mount, root) {
+        return Err(Failure::Failed(anyhow!("it is not mounted at {}: only what is mounted grows here (`volinit up` mounts it)", volume.mount.at)));
+    }
+    let lock = apply::lock(&device, false)?;
+    device.refresh()?;
+    let facts = probe::facts(&device, &volume.mount, root)?;
+    let mut plan = plan::plan(volume, &facts)?;
+    plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
+    let warnings = apply::apply(volume, &device, &plan, &lock)?;
+    device.refresh()?;
+    // At boot a volume that can't grow is better than none. Here growing is all that was asked for, and
+    // cfn-hup runs a hook again that failed.
+    match plan.warnings.iter().chain(&warnings).next() {
+        Some(warning) => Err(Failure::Failed(anyhow!("{warning}"))),
+        None => done(volume, &device, plan),
+    }
+}
+
+/// What is there now, for the report and for the templates.
+fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
+    let filesystem = match probe::superblock(device, volume.filesystem.kind)? {
+        Finding::Superblock(found) => Some(found),
+        Finding::Absent | Finding::Damaged { .. } => None,
+    };
+    Ok(Done { device: probe::about(device)?, plan, filesystem })
+}
+
+fn publish(root: &Root, config: &Config, outcomes: &[Outcome<'_>]) -> Result<Vec<publish::Change>, Failure> {
+    Ok(publish::publish(root, &config.publish, &published(outcomes), &down(outcomes))?)
+}
+
+/// The unit files of volumes as the config gives them, for an image that is baked: no device is looked at.
+/// Metadata is not among them, since it says that the mount stands.
+pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Failure> {
+    let declared = volumes.iter().map(|volume| {
+        let what = locate::declared(&volume.source)?.display().to_string();
+        let words = Words { volume_id: None, uuid: None, name: volume.name.clone(), size: None, mount: volume.mount.at.clone() };
+        Ok(Published { volume, what, words, network: is_network(volume) })
+    });
+    let declared = declared.collect::<Result<Vec<_>, Failure>>()?;
+    Ok(publish::files(root, &[], &declared, &[])?)
+}
+
+/// What systemd and the schedulers are told of the volumes that stand.
+fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
+    let standing = outcomes.iter().filter_map(|outcome| Some((outcome.volume, outcome.result.as_ref().ok()?)));
+    standing
+        .map(|(volume, done)| {
+            let words = Words {
+                volume_id: done.device.volume_id.as_ref().map(ToString::to_string),
+                uuid: done.filesystem.as_ref().map(|found| found.uuid.clone()),
+                name: volume.name.clone(),
+                size: Some(done.device.size),
+                mount: volume.mount.at.clone(),
+            };
+            Published { volume, what: done.device.stable.display().to_string(), words, network: is_network(volume) }
+        })
+        .collect()
+}
+
+/// Whether it can only come once the network is up.
+fn is_network(volume: &Volume) -> bool {
+    match &volume.source {
+        Source::Ebs(ebs) => ebs.attach,
+        Source::Nfs { .. } => true,
+        Source::Device { .. } | Source::Image { .. } => false,
+    }
+}
+
+/// The volumes that do not stand: nobody shall be told of them any more.
+fn down<'a>(outcomes: &[Outcome<'a>]) -> Vec<&'a Volume> {
+    outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.volume).collect()
+}
+
+/// The volumes that this one lies on: its mount point, or its image, is below theirs.
+pub fn parents<'a>(volume: &'a Volume, all: &'a [Volume]) -> impl Iterator<Item = &'a Volume> {
+    all.iter().filter(move |other| {
+        let image = match &volume.source {
+            Source::Image { path, .. } => path.starts_with(other.mount.at.as_path()),
+            Source::Device { .. } | Source::Ebs(_) | Source::Nfs { .. } => false,
+        };
+        other.name != volume.name && (image || volume.mount.at.is_below(&other.mount.at))
+    })
+}
+
+/// Does `work` for all volumes at once; one that lies on another waits for that one, and only for that one.
+fn side_by_side<'a>(volumes: &[&'a Volume], work: impl Fn(&Volume) -> Result<Done, Failure> + Sync) -> Vec<Outcome<'a>> {
+    let ended: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
+    let one_more = Condvar::new();
+    let run = |volume: &'a Volume| {
+        let mut below = volumes.iter().copied().filter(|other| parents(volume, std::slice::from_ref(*other)).next().is_some());
+        let parents: Vec<&Volume> = below.by_ref().collect();
+        let board = ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = one_more
+            .wait_while(board, |ended| parents.iter().any(|parent| !ended.contains_key(parent.name.as_str())))
+            .unwrap_or_else(PoisonError::into_inner);
+        let broken = parents.iter().find(|parent| board.get(parent.name.as_str()) == Some(&false)).map(|parent| &parent.name);
+        drop(board);
+
+        let started = Instant::now();
+        let result = match broken {
+            Some(parent) => Err(Failure::Failed(anyhow!("it lies on the volume `{parent}`, which is not there"))),
+            None => work(volume),
+        };
+        let took = started.elapsed();
+        match &result {
+            Ok(_) => debug!("{}: done in {took:?}", volume.name),
+            Err(failure) => info!("{}: {}: {failure}", volume.name, failure.word()),
+        }
+        ended.lock().unwrap_or_else(PoisonError::into_inner).insert(&volume.name, result.is_ok());
+        one_more.notify_all();
+        Outcome { volume, result, took }
+    };
+    match volumes {
+        // A thread for one would be work for nothing.
+        [one] => vec![run(one)],
+        many => thread::scope(|scope| {
+            let workers: Vec<_> = many.iter().map(|volume| scope.spawn(|| run(volume))).collect();
+            workers.into_iter().map(|worker| worker.join().expect("a volume's thread does not panic")).collect()
+        }),
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line, as types. They say, they never act.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Brings a stateful service's volume back to its node before the service starts.
+#[derive(Debug, Parser)]
+#[command(name = "volinit", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done or nothing to do, 1 failed, 2 usage or config, 3 refused (data at risk), 4 not there.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Read this file alone, in place of volinit.yaml and conf.d/*.yaml under /usr/lib, /etc and /run/volinit; may be repeated
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Vec<PathBuf>,
+
+    /// Take DIR for the root of the machine's files; devices stay those of this machine
+    #[arg(long, value_name = "DIR", global = true, default_value = "/", hide_default_value = true)]
+    pub root: PathBuf,
+
+    /// Print one JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Tell each decision and its reason on stderr; twice: each command too
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach, prepare, mount and publish the volumes, all at once; a second run does nothing
+    Up(Which),
+    /// Show what `up` would do, and why; touches nothing
+    Plan(Which),
+    /// Only grow what is mounted; fails when it can't (for cfn-hup or a timer)
+    Grow(Names),
+    /// Show what is declared beside what is there
+    Status(Names),
+    /// Check the config, and show each error with its line
+    Check {
+        /// The files to check [default: those that `up` would read]
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the files that `up` would write, or write them under --root DIR; touches no device
+    Render(Names),
+    /// List the block devices, what they carry, and whether each could be used
+    Devices,
+}
+
+/// Volumes by name.
+#[derive(Debug, Default, Args)]
+pub struct Names {
+    /// The volumes [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// Volumes by name, or one without a config.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// By name.
+    #[command(flatten)]
+    pub names: Names,
+
+    /// Without a config: the device, as in `volinit up --device /dev/xvdb --mount /data/postgres --fs btrfs`
+    #[arg(long, value_name = "DEVICE", requires = "mount", conflicts_with_all = ["names", "config"])]
+    pub device: Option<PathBuf>,
+
+    /// Without a config: where to mount it
+    #[arg(long, value_name = "DIR", requires = "device")]
+    pub mount: Option<String>,
+
+    /// Without a config: ext4, xfs or btrfs [default: ext4]
+    #[arg(long, value_name = "TYPE", requires = "device")]
+    pub fs: Option<String>,
+
+    /// Without a config: the filesystem's label when it is made
+    #[arg(long, value_name = "LABEL", requires = "device")]
+    pub label: Option<String>,
+}

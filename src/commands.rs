@@ -1,0 +1,220 @@
+//! Each command: what was said -> what [`crate::boot`] shall do -> what is printed, and the exit code.
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use log::error;
+
+use crate::boot;
+use crate::cli::{Cli, Command, Names, Which};
+use crate::config::{self, Config, Problems, Volume};
+use crate::error::Failure;
+use crate::locate::{Device, Sysfs};
+use crate::plan;
+use crate::probe;
+use crate::publish;
+use crate::report::json::{self, Document};
+use crate::report::{Report, Table, progress};
+use crate::root::Root;
+
+/// Runs the command and gives the exit code; every error has been printed, once.
+pub fn run(cli: &Cli) -> ExitCode {
+    let root = Root::new(&cli.root);
+    let ended = match &cli.command {
+        Command::Up(which) => of_volumes(cli, &root, which, boot::up),
+        Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
+        Command::Grow(names) => of_named(cli, &root, names, |root, _, volumes| boot::grow(root, volumes)),
+        Command::Status(names) => of_named(cli, &root, names, boot::status),
+        Command::Check { files } => check(cli, &root, files),
+        Command::Render(names) => render(cli, &root, names),
+        Command::Devices => devices(cli),
+    };
+    progress::clear();
+    match ended {
+        Ok(code) => code,
+        Err(failure) => {
+            error!("volinit: {failure}");
+            ExitCode::from(&failure)
+        }
+    }
+}
+
+type Sequence = for<'a> fn(&Root, &'a Config, &[&'a Volume]) -> Report<'a>;
+
+fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Result<ExitCode, Failure> {
+    let config = match (&which.device, &which.mount) {
+        (Some(device), Some(mount)) => {
+            let volume = config::volume_from_flags(device, mount, which.fs.as_deref(), which.label.as_deref()).map_err(usage)?;
+            Config { volumes: vec![volume], publish: vec![] }
+        }
+        _ => load(cli, root)?,
+    };
+    finish(cli, &sequence(root, &config, &chosen(&config, &which.names)?))
+}
+
+fn of_named(cli: &Cli, root: &Root, names: &Names, sequence: Sequence) -> Result<ExitCode, Failure> {
+    let config = load(cli, root)?;
+    finish(cli, &sequence(root, &config, &chosen(&config, names)?))
+}
+
+/// Prints what came of it; the exit code is that of the worst.
+fn finish(cli: &Cli, report: &Report) -> Result<ExitCode, Failure> {
+    if cli.json {
+        print_json(&Document::from(report))?;
+    } else if report.command == "status" {
+        print(&report.status())?;
+    } else {
+        print(report)?;
+    }
+    if report.command == "up" {
+        progress::ready(&report.summary());
+    }
+    Ok(report.failure().map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+fn check(cli: &Cli, root: &Root, files: &[std::path::PathBuf]) -> Result<ExitCode, Failure> {
+    let files = if files.is_empty() { &cli.config } else { files };
+    let loaded = config::load(root, files);
+    if cli.json {
+        let problems = loaded.as_ref().err().map(|problems| problems.0.iter().map(json::Problem::from).collect()).unwrap_or_default();
+        print_json(&Document::Check { version: json::VERSION, problems })?;
+    }
+    match loaded {
+        Ok(config) => {
+            if !cli.json {
+                let names: Vec<&str> = config.volumes.iter().map(|volume| volume.name.as_str()).collect();
+                print(&format!("the config is right: {} volume(s): {}\n", names.len(), names.join(", ")))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(_) if cli.json => Ok(ExitCode::from(2)),
+        Err(problems) => {
+            // The one output of this command, so stdout and not the log.
+            print(&format!("{problems}\n"))?;
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn render(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
+    let config = load(cli, root)?;
+    let volumes = chosen(&config, names)?;
+    let files = boot::render(root, &volumes)?;
+    if cli.json {
+        let files = files.iter().map(json::Rendered::from).collect();
+        print_json(&Document::Render { version: json::VERSION, files })?;
+    } else if root.is_host() {
+        for file in files.iter().map(json::Rendered::from) {
+            // As `systemctl cat` shows files: the path as a comment, then the text.
+            print(&format!("# {}\n{}\n\n", file.path, file.content.unwrap_or_default().trim_end()))?;
+        }
+    } else {
+        for change in publish::files::write(root, &files)? {
+            print(&format!("{change}\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn devices(cli: &Cli) -> Result<ExitCode, Failure> {
+    let mut found = Vec::new();
+    for disk in Sysfs::disks().context("listing /sys/block")? {
+        for part in std::iter::once(disk.clone()).chain(disk.partitions()) {
+            found.push(describe(&part));
+        }
+    }
+    if cli.json {
+        print_json(&Document::Devices { version: json::VERSION, devices: found })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::with_head(&["DEVICE", "SIZE", "VOLUME", "CONTENT", "MOUNT", "USABLE"]);
+    for device in found {
+        let dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let mount = (!device.mounts.is_empty()).then(|| device.mounts.join(","));
+        let usable = if device.usable { "yes: " } else { "no: " };
+        table.row([
+            device.device,
+            crate::bytes::Bytes(device.size).to_string(),
+            dash(device.volume_id.or(device.serial)),
+            device.content,
+            dash(mount),
+            format!("{usable}{}", device.why),
+        ]);
+    }
+    print(&table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row: a device that can't be read has one too.
+fn describe(sysfs: &Sysfs) -> json::Device {
+    let path = sysfs.node().display().to_string();
+    let looked = Device::open(&sysfs.node()).and_then(|device| {
+        let about = probe::about(&device)?;
+        let content = probe::content(&device, &about)?;
+        Ok((about, content))
+    });
+    match looked {
+        Ok((about, content)) => {
+            let (usable, why) = plan::verdict(&about, &content);
+            json::Device {
+                device: path,
+                size: about.size.0,
+                content: content.to_string(),
+                volume_id: about.volume_id.as_ref().map(ToString::to_string),
+                serial: about.serial,
+                model: about.model,
+                mounts: about.mounts.iter().map(|mounted| mounted.at.display().to_string()).collect(),
+                usable,
+                why,
+            }
+        }
+        Err(error) => json::Device {
+            device: path,
+            size: 0,
+            content: "unreadable".into(),
+            volume_id: None,
+            serial: None,
+            model: None,
+            mounts: Vec::new(),
+            usable: false,
+            why: format!("{error:#}"),
+        },
+    }
+}
+
+fn load(cli: &Cli, root: &Root) -> Result<Config, Failure> {
+    config::load(root, &cli.config).map_err(usage)
+}
+
+/// The named volumes, or all, and those that they lie on.
+fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Failure> {
+    let known = || config.volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = names.names.iter().find(|name| !config.volumes.iter().any(|volume| volume.name == **name)) {
+        return Err(Failure::Usage(anyhow!("there is no volume `{unknown}` in the config; it has: {}", known())));
+    }
+    let named = |volume: &Volume| names.names.is_empty() || names.names.contains(&volume.name);
+    let needed = |volume: &Volume| {
+        let mut above = config.volumes.iter().filter(|other| named(other)).flat_map(|other| boot::parents(other, &config.volumes));
+        named(volume) || above.any(|parent| parent.name == volume.name)
+    };
+    Ok(config.volumes.iter().filter(|volume| needed(volume)).collect())
+}
+
+fn usage(problems: Problems) -> Failure {
+    Failure::Usage(anyhow!(problems))
+}
+
+fn print_json(document: &Document) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document).context("writing JSON")?;
+    print(&format!("{text}\n"))
+}
+
+/// A reader that went away (`| head`) is no reason to fail.
+fn print(text: &impl std::fmt::Display) -> Result<(), Failure> {
+    progress::clear();
+    match write!(stdout(), "{text}").and_then(|()| stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow!(error).context("writing to stdout").into()),
+        _ => Ok(()),
+    }
+}

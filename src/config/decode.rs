@@ -1,0 +1,220 @@
+//! The tree as a [`Config`]: which keys there are, which must be there, and what each may hold. A value that
+//! is wrong is reported and stands as its default, so that the rest is checked too; the report decides in the
+//! end that there is no config.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::cursor::{At, Map};
+use crate::config::problem::{Report, any_of};
+use crate::config::schema::{Config, Ebs, EbsVolume, Filesystem, Format, FsType, Mount, Source, Target, Volume};
+use crate::config::tree::{Node, Value};
+use crate::config::{check, mkfs, template, value};
+
+/// The keys that say what kind of source it is.
+pub const SOURCE_KINDS: [&str; 4] = ["device", "image", "ebs", "nfs"];
+
+/// The other keys of a source, and the kinds that they go with.
+const SOURCE_EXTRAS: [(&str, &[&str]); 3] =
+    [("timeout", &["device", "ebs"]), ("size", &["image"]), ("attach", &["ebs"])];
+
+/// systemd's `DefaultDeviceTimeoutSec=` (systemd-system.conf(5)).
+pub const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The whole config; what it is worth, the report says.
+pub fn config(tree: &Node, report: &mut Report) -> Config {
+    let mut config = Config::default();
+    let top = At::top(tree);
+    if tree.value == Value::Null {
+        report.add(&top.place(), "nothing is said here: add `volumes:` with an entry for each volume");
+        return config;
+    }
+    let Some(map) = report.map_of(&top, &["volumes", "publish"]) else {
+        return config;
+    };
+    if let Some(at) = map.get("publish") {
+        config.publish = publish(report, at);
+    }
+    let volumes = report.need(&map, "volumes", "add an entry for each volume");
+    if let Some(volumes) = volumes.and_then(|at| report.map(at)) {
+        if volumes.entries.is_empty() {
+            report.add(&volumes.at.key(), "there is no volume in `volumes`: add an entry for each");
+        }
+        config.volumes = volumes.entries.iter().filter_map(|(name, at)| volume(report, name, at)).collect();
+    }
+    check::across(&config, tree, report);
+    config.volumes.sort_by(|one, other| one.name.cmp(&other.name));
+    config
+}
+
+fn publish(report: &mut Report, at: &At) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (item, target) in report.list(at, value::target) {
+        if targets.contains(&target) {
+            report.add(&item.place(), format!("`{}` is in the list already: remove one", target.name()));
+        }
+        targets.push(target);
+    }
+    targets
+}
+
+fn volume(report: &mut Report, name: &str, at: &At) -> Option<Volume> {
+    if let Err(message) = value::name(name) {
+        report.add(&at.key(), message);
+    }
+    let map = report.map_of(at, &["source", "filesystem", "mount", "metadata"])?;
+    let found = report.need(&map, "source", "say where its bytes are, as in source: { device: /dev/xvdb }");
+    let source = found.and_then(|at| source(report, at));
+    let filesystem = map.get("filesystem").and_then(|at| {
+        if let Some(Source::Nfs { .. }) = source {
+            let message = "an nfs export has its filesystem on the server: remove `filesystem`";
+            report.add(&at.key(), message);
+        }
+        filesystem(report, at)
+    });
+    let found = report.need(&map, "mount", "say where it is mounted, as in mount: /data/NAME");
+    let mount = found.and_then(|at| mount(report, at));
+    let metadata = map.get("metadata").map(|at| metadata(report, at)).unwrap_or_default();
+    let filesystem = filesystem.unwrap_or(DEFAULT_FILESYSTEM);
+    Some(Volume { name: name.to_owned(), source: source?, filesystem, mount: mount?, metadata })
+}
+
+fn source(report: &mut Report, at: &At) -> Option<Source> {
+    let keys: Vec<_> = SOURCE_KINDS.into_iter().chain(SOURCE_EXTRAS.map(|(key, _)| key)).collect();
+    let map = report.map_of(at, &keys)?;
+    let (kind, found) = match map.entries.iter().filter(|(key, _)| SOURCE_KINDS.contains(key)).collect::<Vec<_>>()[..] {
+        [] => {
+            report.add(&at.key(), format!("{} names no source: give it {}", at.what(), any_of(&SOURCE_KINDS)));
+            return None;
+        }
+        [one] => one,
+        [one, other, ..] => {
+            let first = report.line_of(&one.1.key());
+            let message = format!(
+                "{} has two sources, `{}` ({first}) and `{}`: a volume has one, remove the other",
+                at.what(),
+                one.0,
+                other.0
+            );
+            report.add(&other.1.key(), message);
+            return None;
+        }
+    };
+    for (key, kinds) in SOURCE_EXTRAS {
+        if let Some(extra) = map.get(key).filter(|_| !kinds.contains(kind)) {
+            report.add(&extra.key(), format!("`{key}` goes with {}, not with `{kind}`: remove it", any_of(kinds)));
+        }
+    }
+    match *kind {
+        "device" => {
+            let path = report.parse(found, value::device)?;
+            Some(Source::Device { path, timeout: timeout(report, &map) })
+        }
+        "image" => {
+            let path = report.parse(found, value::image);
+            let help = "say how large the image is, as in size: 10G";
+            let size = report.need(&map, "size", help).and_then(|at| report.parse_word(at, value::size));
+            Some(Source::Image { path: path?, size: size? })
+        }
+        "ebs" => {
+            let volume = ebs_volume(report, found);
+            let attach = map.get("attach").and_then(|at| report.flag(at)).unwrap_or_default();
+            Some(Source::Ebs(Ebs { volume: volume?, attach, timeout: timeout(report, &map) }))
+        }
+        _ => report.parse(found, value::export).map(|export| Source::Nfs { export }),
+    }
+}
+
+fn timeout(report: &mut Report, map: &Map) -> Duration {
+    map.get("timeout").and_then(|at| report.parse_word(at, value::duration)).unwrap_or(TIMEOUT)
+}
+
+fn ebs_volume(report: &mut Report, at: &At) -> Option<EbsVolume> {
+    if !matches!(at.node.value, Value::Map(_)) {
+        return report.parse(at, value::volume_id).map(EbsVolume::Id);
+    }
+    let map = report.map_of(at, &["tags"])?;
+    let tags = report.need(&map, "tags", "give the volume's id, or tags: { KEY: value }")?;
+    let tags = report.map(tags)?;
+    if tags.entries.is_empty() {
+        report.add(&tags.at.key(), format!("{} is empty: any volume would do; name a tag", tags.at.what()));
+    }
+    Some(EbsVolume::Tags(strings(report, &tags, |text| Ok(text.to_owned()))))
+}
+
+/// What a volume has that says nothing of its filesystem.
+pub const DEFAULT_FILESYSTEM: Filesystem =
+    Filesystem { kind: FsType::Ext4, label: None, mkfs_options: Vec::new(), format: Format::IfBlank };
+
+fn filesystem(report: &mut Report, at: &At) -> Option<Filesystem> {
+    let map = report.map_of(at, &["type", "label", "mkfs-options", "format"])?;
+    let format = map.get("format").and_then(|at| report.parse(at, value::format)).unwrap_or_default();
+    let kind = match map.get("type") {
+        Some(at) => report.parse(at, value::fs_type)?,
+        None => DEFAULT_FILESYSTEM.kind,
+    };
+    let label = map.get("label").and_then(|at| report.parse(at, |text| value::label(text, kind)));
+    let mkfs_options = map.get("mkfs-options").map(|at| mkfs_options(report, at, kind)).unwrap_or_default();
+    Some(Filesystem { kind, label, mkfs_options, format })
+}
+
+fn mkfs_options(report: &mut Report, at: &At, kind: FsType) -> Vec<String> {
+    let (items, options): (Vec<_>, Vec<_>) =
+        report.list(at, |text| value::filled(text).map(str::to_owned)).into_iter().unzip();
+    // With a wrong element left out, its neighbours would look wrong too.
+    if matches!(&at.node.value, Value::Seq(all) if all.len() == options.len()) {
+        for (nth, message) in mkfs::refused(kind, &options) {
+            report.add(&items[nth].place(), message);
+        }
+    }
+    options
+}
+
+fn mount(report: &mut Report, at: &At) -> Option<Mount> {
+    if let Value::Str(_) = at.node.value {
+        return report.parse(at, value::mount_point).map(Mount::at);
+    }
+    let map = report.map_of(at, &["at", "options", "owner", "mode", "nonempty"])?;
+    let found = report.need(&map, "at", "say where it is mounted, as in at: /data/NAME");
+    let point = found.and_then(|at| report.parse(at, value::mount_point));
+    let options = map.get("options").map(|at| report.list(at, value::mount_option)).unwrap_or_default();
+    Some(Mount {
+        options: options.into_iter().map(|(_, option)| option).collect(),
+        owner: map.get("owner").and_then(|at| report.parse_word(at, value::owner)),
+        mode: map.get("mode").and_then(|at| mode(report, at)),
+        nonempty: map.get("nonempty").and_then(|at| report.flag(at)).unwrap_or_default(),
+        ..Mount::at(point?)
+    })
+}
+
+/// A number is refused: 0700 and 700 are one to a person, and not to YAML.
+fn mode(report: &mut Report, at: &At) -> Option<u32> {
+    if let Value::Int(_) = at.node.value {
+        report.add(
+            &at.place(),
+            "a mode must be in quotes, as in mode: \"0700\": without them YAML may read another number",
+        );
+        return None;
+    }
+    report.parse(at, value::mode)
+}
+
+fn metadata(report: &mut Report, at: &At) -> BTreeMap<String, String> {
+    let Some(map) = report.map(at) else {
+        return BTreeMap::new();
+    };
+    strings(report, &map, |text| template::pieces(value::filled(text)?).map(|_| text.to_owned()))
+}
+
+fn strings(report: &mut Report, map: &Map, rule: fn(&str) -> Result<String, String>) -> BTreeMap<String, String> {
+    let mut strings = BTreeMap::new();
+    for (key, at) in &map.entries {
+        if key.is_empty() {
+            report.add(&at.key(), format!("a key of {} is empty: write its name", map.at.what()));
+        }
+        if let Some(text) = report.parse(at, rule) {
+            strings.insert((*key).to_owned(), text);
+        }
+    }
+    strings
+}

@@ -1,0 +1,59 @@
+//! What the user said: files found, merged, read and checked, with errors that point at the line.
+//! Nothing here looks at a device or changes anything.
+//!
+//! The files, under the root:
+//!
+//! 1. `volinit.yaml` of `/usr/lib/volinit`, `/etc/volinit` and `/run/volinit`, every one that exists.
+//! 2. Then `conf.d/*.yaml` of the same three folders, in the order of their file names whatever their
+//!    folder. Of one name in two folders only the later folder's is read; where that one is empty or a
+//!    link to `/dev/null` it masks the earlier one.
+//!
+//! Later wins, key by key: maps are merged deeply, lists and scalars are replaced. One exception: a
+//! `source` that names its kind replaces an earlier one whole, since a volume has one source and there is no
+//! way to take a key back. With `--config FILE` only those files are read, merged in their order.
+//!
+//! `files` finds and reads, `tree` parses and merges, `cursor` and `decode` turn the tree into
+//! [`schema::Config`] by the rules of `value`, `mkfs` and [`template`], `check` looks across entries, and
+//! `position` and `problem` say where it went wrong.
+
+mod check;
+mod cursor;
+mod decode;
+mod files;
+mod flags;
+mod mkfs;
+mod position;
+mod problem;
+pub mod schema;
+pub mod template;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+
+use std::path::PathBuf;
+
+pub use flags::volume_from_flags;
+pub use position::Position;
+pub use problem::{Problem, Problems};
+pub use schema::*;
+pub use template::TEMPLATE_WORDS;
+
+use crate::root::Root;
+
+/// What the files say: `explicit` ones as this process opens them, or those found under `root`.
+///
+/// # Errors
+/// Every problem that they have, not the first only.
+pub fn load(root: &Root, explicit: &[PathBuf]) -> Result<Config, Problems> {
+    if explicit.is_empty() { read(&files::find(root)?) } else { read(&files::read_all(explicit)?) }
+}
+
+fn read(files: &[files::File]) -> Result<Config, Problems> {
+    let mut report = problem::Report::new(files);
+    let Some(tree) = tree::merged(files, &mut report) else {
+        return Err(report.into_problems());
+    };
+    let config = decode::config(&tree, &mut report);
+    report.finish(config)
+}

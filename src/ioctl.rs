@@ -1,0 +1,268 @@
+//! The kernel's ioctls, each behind a safe function. The one file with `unsafe` in it.
+//!
+//! Every request takes an open descriptor and a plain structure of the kernel's own layout; a descriptor of
+//! another kind answers ENOTTY and changes nothing.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::Result;
+use nix::libc::c_int;
+
+use crate::bytes::Bytes;
+
+mod raw {
+    //! Numbers and layouts: linux/fs.h, linux/loop.h, linux/btrfs.h, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h.
+    use nix::libc::{c_int, c_ulong};
+
+    nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
+    nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
+    nix::ioctl_read_bad!(blkroget, 0x125e, c_int);
+    nix::ioctl_read!(blkgetdiskseq, 0x12, 128, u64);
+
+    nix::ioctl_none_bad!(loop_ctl_get_free, 0x4c82);
+    nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
+    nix::ioctl_none_bad!(loop_set_capacity, 0x4c07);
+    nix::ioctl_read_bad!(loop_get_status64, 0x4c05, LoopInfo64);
+
+    nix::ioctl_write_ptr!(ext4_resize_fs, b'f', 16, u64);
+    nix::ioctl_read!(xfs_fsgeometry_v1, b'X', 100, XfsGeometryV1);
+    nix::ioctl_write_ptr!(xfs_fsgrowfsdata, b'X', 110, XfsGrowData);
+    nix::ioctl_write_ptr!(btrfs_resize, 0x94, 3, BtrfsVolArgs);
+    nix::ioctl_readwrite!(btrfs_dev_info, 0x94, 30, BtrfsDevInfo);
+    nix::ioctl_read!(btrfs_fs_info, 0x94, 31, BtrfsFsInfo);
+
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub struct LoopInfo64 {
+        pub device: u64,
+        pub inode: u64,
+        pub rdevice: u64,
+        pub offset: u64,
+        pub sizelimit: u64,
+        pub number: u32,
+        pub encrypt_type: u32,
+        pub encrypt_key_size: u32,
+        pub flags: u32,
+        pub file_name: [u8; 64],
+        pub crypt_name: [u8; 64],
+        pub encrypt_key: [u8; 32],
+        pub init: [u64; 2],
+    }
+
+    #[repr(C)]
+    pub struct LoopConfig {
+        pub fd: u32,
+        pub block_size: u32,
+        pub info: LoopInfo64,
+        pub reserved: [u64; 8],
+    }
+
+    #[repr(C)]
+    #[derive(Default)]
+    pub struct XfsGeometryV1 {
+        pub blocksize: u32,
+        pub rtextsize: u32,
+        pub agblocks: u32,
+        pub agcount: u32,
+        pub logblocks: u32,
+        pub sectsize: u32,
+        pub inodesize: u32,
+        pub imaxpct: u32,
+        pub datablocks: u64,
+        pub rtblocks: u64,
+        pub rtextents: u64,
+        pub logstart: u64,
+        pub uuid: [u8; 16],
+        pub sunit: u32,
+        pub swidth: u32,
+        pub version: i32,
+        pub flags: u32,
+        pub logsectsize: u32,
+        pub rtsectsize: u32,
+        pub dirblocksize: u32,
+    }
+
+    #[repr(C)]
+    pub struct XfsGrowData {
+        pub newblocks: u64,
+        pub imaxpct: u32,
+    }
+
+    #[repr(C)]
+    pub struct BtrfsVolArgs {
+        pub fd: i64,
+        pub name: [u8; 4088],
+    }
+
+    #[repr(C)]
+    pub struct BtrfsDevInfo {
+        pub devid: u64,
+        pub uuid: [u8; 16],
+        pub bytes_used: u64,
+        pub total_bytes: u64,
+        pub unused: [u64; 379],
+        pub path: [u8; 1024],
+    }
+
+    #[repr(C)]
+    pub struct BtrfsFsInfo {
+        pub max_id: u64,
+        pub num_devices: u64,
+        pub fsid: [u8; 16],
+        pub rest: [u8; 992],
+    }
+
+    // The request number carries the size: a wrong layout would be another request. These are the kernel's.
+    const _: () = assert!(size_of::<LoopInfo64>() == 232 && size_of::<LoopConfig>() == 304);
+    const _: () = assert!(size_of::<XfsGeometryV1>() == 112 && size_of::<XfsGrowData>() == 16);
+    const _: () = assert!(size_of::<BtrfsVolArgs>() == 4096 && size_of::<BtrfsDevInfo>() == 4096);
+    const _: () = assert!(size_of::<BtrfsFsInfo>() == 1024 && size_of::<c_ulong>() == 8 && size_of::<c_int>() == 4);
+}
+
+/// The size of a block device.
+pub fn size(device: &File) -> Result<Bytes> {
+    let mut bytes = 0usize;
+    // SAFETY: the kernel writes one u64, which is what usize is on the targets that are built.
+    unsafe { raw::blkgetsize64(device.as_raw_fd(), &raw mut bytes)? };
+    Ok(Bytes(bytes as u64))
+}
+
+/// The logical sector size of a block device, in bytes.
+pub fn sector_size(device: &File) -> Result<u32> {
+    let mut bytes: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    unsafe { raw::blksszget(device.as_raw_fd(), &raw mut bytes)? };
+    Ok(bytes.unsigned_abs())
+}
+
+/// Whether a block device is set read-only.
+pub fn is_read_only(device: &File) -> Result<bool> {
+    let mut flag: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    unsafe { raw::blkroget(device.as_raw_fd(), &raw mut flag)? };
+    Ok(flag != 0)
+}
+
+/// The sequence number that tells this disk from one that takes its name later (Linux 5.15).
+pub fn diskseq(device: &File) -> Result<u64> {
+    let mut number = 0u64;
+    // SAFETY: the kernel writes one u64.
+    unsafe { raw::blkgetdiskseq(device.as_raw_fd(), &raw mut number)? };
+    Ok(number)
+}
+
+/// The number of a free loop device, made where there was none.
+pub fn free_loop(control: &File) -> Result<u32> {
+    // SAFETY: no argument.
+    unsafe { raw::loop_ctl_get_free(control.as_raw_fd()) }.map(c_int::cast_unsigned)
+}
+
+/// Puts `backing` behind the loop device in one step (Linux 5.8). `EBUSY`: another was quicker.
+pub fn attach_loop(device: &File, backing: &File, name: &Path) -> Result<()> {
+    let mut config = raw::LoopConfig { fd: backing.as_raw_fd().cast_unsigned(), block_size: 0, info: NO_LOOP, reserved: [0; 8] };
+    fill(&mut config.info.file_name, name.as_os_str().as_encoded_bytes());
+    // SAFETY: the structure outlives the call; the kernel takes its own reference to the backing file.
+    unsafe { raw::loop_configure(device.as_raw_fd(), &raw const config)? };
+    Ok(())
+}
+
+/// Tells the loop device that its file has another size now.
+pub fn refresh_loop_size(device: &File) -> Result<()> {
+    // SAFETY: no argument.
+    unsafe { raw::loop_set_capacity(device.as_raw_fd())? };
+    Ok(())
+}
+
+/// The device and inode number of the file behind a loop device. `ENXIO`: there is none.
+pub fn loop_backing(device: &File) -> Result<(u64, u64)> {
+    let mut info = NO_LOOP;
+    // SAFETY: the kernel fills the structure.
+    unsafe { raw::loop_get_status64(device.as_raw_fd(), &raw mut info)? };
+    Ok((info.device, info.inode))
+}
+
+/// Grows a mounted ext4 to `blocks` of its own blocks. `EPERM`: CAP_SYS_RESOURCE is missing.
+pub fn grow_ext4(mounted: &File, blocks: u64) -> Result<()> {
+    // SAFETY: the kernel reads one u64.
+    unsafe { raw::ext4_resize_fs(mounted.as_raw_fd(), &raw const blocks)? };
+    Ok(())
+}
+
+/// A mounted XFS's block size in bytes and its number of data blocks. Its superblock on the disk lags behind.
+pub fn xfs_geometry(mounted: &File) -> Result<(u32, u64)> {
+    let mut geometry = raw::XfsGeometryV1::default();
+    // SAFETY: the kernel fills the structure.
+    unsafe { raw::xfs_fsgeometry_v1(mounted.as_raw_fd(), &raw mut geometry)? };
+    Ok((geometry.blocksize, geometry.datablocks))
+}
+
+/// Grows a mounted XFS to `blocks` of its own blocks.
+pub fn grow_xfs(mounted: &File, blocks: u64) -> Result<()> {
+    let mut geometry = raw::XfsGeometryV1::default();
+    // SAFETY: the kernel fills the one structure and reads the other.
+    unsafe {
+        // The share of inodes is part of the request: it stays what it is.
+        raw::xfs_fsgeometry_v1(mounted.as_raw_fd(), &raw mut geometry)?;
+        let request = raw::XfsGrowData { newblocks: blocks, imaxpct: geometry.imaxpct };
+        raw::xfs_fsgrowfsdata(mounted.as_raw_fd(), &raw const request)?;
+    }
+    Ok(())
+}
+
+/// What a mounted Btrfs takes of one of its devices, and that device's id within it.
+pub fn btrfs_device(mounted: &File, is_the_one: impl Fn(&Path) -> bool) -> Result<(u64, Bytes)> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut filesystem = raw::BtrfsFsInfo { max_id: 0, num_devices: 0, fsid: [0; 16], rest: [0; 992] };
+    // SAFETY: the kernel fills the structure.
+    unsafe { raw::btrfs_fs_info(mounted.as_raw_fd(), &raw mut filesystem)? };
+    for devid in 1..=filesystem.max_id {
+        let mut info = raw::BtrfsDevInfo { devid, uuid: [0; 16], bytes_used: 0, total_bytes: 0, unused: [0; 379], path: [0; 1024] };
+        // SAFETY: the kernel reads devid and fills the rest.
+        match unsafe { raw::btrfs_dev_info(mounted.as_raw_fd(), &raw mut info) } {
+            // Ids of removed devices leave gaps.
+            Err(nix::Error::ENODEV) => continue,
+            other => other?,
+        };
+        let path = info.path.split(|byte| *byte == 0).next().unwrap_or_default();
+        if is_the_one(Path::new(std::ffi::OsStr::from_bytes(path))) {
+            return Ok((devid, Bytes(info.total_bytes)));
+        }
+    }
+    Err(nix::Error::ENODEV)
+}
+
+/// Grows a mounted Btrfs to all of its device `devid`.
+pub fn grow_btrfs(mounted: &File, devid: u64) -> Result<()> {
+    let mut request = raw::BtrfsVolArgs { fd: 0, name: [0; 4088] };
+    fill(&mut request.name, format!("{devid}:max").as_bytes());
+    // SAFETY: the kernel reads the structure; the name ends with a zero byte.
+    unsafe { raw::btrfs_resize(mounted.as_raw_fd(), &raw const request)? };
+    Ok(())
+}
+
+const NO_LOOP: raw::LoopInfo64 = raw::LoopInfo64 {
+    device: 0,
+    inode: 0,
+    rdevice: 0,
+    offset: 0,
+    sizelimit: 0,
+    number: 0,
+    encrypt_type: 0,
+    encrypt_key_size: 0,
+    flags: 0,
+    file_name: [0; 64],
+    crypt_name: [0; 64],
+    encrypt_key: [0; 32],
+    init: [0; 2],
+};
+
+/// Copies as much as leaves a zero byte at the end.
+fn fill(field: &mut [u8], text: &[u8]) {
+    let length = text.len().min(field.len() - 1);
+    field[..length].copy_from_slice(&text[..length]);
+}
+

@@ -1,0 +1,239 @@
+//! Source -> [`Device`]: waits for it, attaches an image's file, and proves that it is the one meant.
+//! Never writes to a device.
+
+mod image;
+mod sysfs;
+mod wait;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use log::{debug, info};
+use nix::libc::{O_NONBLOCK, dev_t};
+
+pub use sysfs::Sysfs;
+
+use crate::bytes::Bytes;
+use crate::config::{Source, VolumeId};
+use crate::error::{Failure, Refusal};
+use crate::ioctl;
+use crate::report::progress;
+use crate::root::Root;
+
+/// A located source. The open descriptor is the device from here on: names move, descriptors do not.
+#[derive(Debug)]
+pub struct Device {
+    /// Open for reading.
+    pub file: File,
+    /// The kernel's node, or the file of an image that is not attached.
+    pub path: PathBuf,
+    /// The path that the person wrote.
+    pub said: PathBuf,
+    /// Its number; `None` for a file.
+    pub number: Option<dev_t>,
+    /// Its folder in sysfs; `None` for a file, or where sysfs is not mounted.
+    pub sysfs: Option<Sysfs>,
+    /// Its size.
+    pub size: Bytes,
+    /// The number of this disk among all that the machine has seen; `None` before Linux 5.15.
+    pub diskseq: Option<u64>,
+    /// What was not done because it was only looked: the steps that come before all others.
+    pub pending: Vec<String>,
+    /// The file behind an image.
+    pub image: Option<PathBuf>,
+}
+
+/// Whether the machine may be changed to make the device appear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Wait for it, make and attach an image.
+    Bring,
+    /// Take what is there; change nothing.
+    Look,
+}
+
+/// Finds the device of a source.
+///
+/// # Errors
+/// [`Failure::Absent`] when it does not come in time, [`Failure::Refused`] when it is not the one meant.
+pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Failure> {
+    match source {
+        Source::Device { path, timeout } => {
+            let timeout = if effort == Effort::Bring { *timeout } else { Duration::ZERO };
+            let device = device(path, timeout)?;
+            prove_identity(&device)?;
+            Ok(device)
+        }
+        Source::Image { path, size } => image::locate(&root.path(path), *size, effort),
+        Source::Ebs(_) => Err(not_there_yet("ebs")),
+        Source::Nfs { .. } => Err(not_there_yet("nfs")),
+    }
+}
+
+/// The path that the config gives for the device, where nothing may be looked at.
+pub fn declared(source: &Source) -> Result<PathBuf, Failure> {
+    match source {
+        Source::Device { path, .. } | Source::Image { path, .. } => Ok(path.clone()),
+        Source::Ebs(_) => Err(not_there_yet("ebs")),
+        Source::Nfs { .. } => Err(not_there_yet("nfs")),
+    }
+}
+
+fn not_there_yet(kind: &str) -> Failure {
+    Failure::Usage(anyhow!("the source `{kind}` is not there yet; volinit knows `device` and `image`"))
+}
+
+fn device(path: &Path, timeout: Duration) -> Result<Device, Failure> {
+    let waiting = progress::start(|| format!("waiting for {}", path.display()));
+    let found = wait::until(path, timeout, || match Device::open(path) {
+        Ok(device) if device.size == Bytes(0) => {
+            debug!("{} has no medium yet", path.display());
+            Ok(None)
+        }
+        Ok(device) => Ok(Some(device)),
+        Err(error) if comes_later(&error) => Ok(None),
+        Err(error) => Err(error),
+    })?;
+    drop(waiting);
+    found.ok_or_else(|| {
+        let waited = if timeout.is_zero() { String::new() } else { format!(" after {} s", timeout.as_secs()) };
+        Failure::Absent(anyhow!("{} is not there{waited}: attach it, or correct `device`; `volinit devices` lists what is there", path.display()))
+    })
+}
+
+/// Whether an open failed in a way that time may mend: no node, or a node before its medium.
+fn comes_later(error: &anyhow::Error) -> bool {
+    use nix::libc::{ENODEV, ENOENT, ENOMEDIUM, ENOTDIR, ENXIO};
+    let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(errno, Some(ENOENT | ENOTDIR | ENXIO | ENODEV | ENOMEDIUM))
+}
+
+impl Device {
+    /// Opens a block device, or a regular file that stands for one, for reading.
+    pub fn open(path: &Path) -> anyhow::Result<Device> {
+        let said = path;
+        let opening = || format!("opening {}", path.display());
+        // O_NONBLOCK: a FIFO or a tape in the wrong place must not hang the boot.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).with_context(opening)?;
+        let meta = file.metadata().with_context(opening)?;
+        if meta.is_file() {
+            let size = Bytes(meta.len());
+            let path = path.to_owned();
+            return Ok(Device { file, said: path.clone(), path, number: None, sysfs: None, size, diskseq: None, pending: vec![], image: None });
+        }
+        if !meta.file_type().is_block_device() {
+            return Err(anyhow!("{} is not a block device", path.display()));
+        }
+        let number = meta.rdev();
+        let sysfs = Sysfs::of(number).inspect_err(|e| debug!("looking {} up in /sys: {e}", path.display())).ok();
+        // The node that the kernel gave, where it is this very device: a link may point elsewhere tomorrow.
+        let node = sysfs.as_ref().map(Sysfs::node).filter(|node| number_of(node) == Some(number));
+        let path = node.unwrap_or_else(|| said.to_owned());
+        let size = ioctl::size(&file).with_context(|| format!("asking {} for its size", path.display()))?;
+        let diskseq = ioctl::diskseq(&file).ok();
+        Ok(Device { file, path, said: said.to_owned(), number: Some(number), sysfs, size, diskseq, pending: vec![], image: None })
+    }
+
+    /// The same device once more, under the kernel's current path: fails when it is another one by now.
+    pub fn reopen(&self, write: bool) -> anyhow::Result<File> {
+        let path = self.path.display();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(O_NONBLOCK)
+            .open(&self.path)
+            .with_context(|| format!("opening {path}"))?;
+        let meta = file.metadata().with_context(|| format!("opening {path}"))?;
+        let same_number = self.number.is_none_or(|number| number == meta.rdev());
+        if !same_number || ioctl::diskseq(&file).ok() != self.diskseq {
+            return Err(anyhow!("{path} is another disk now than the one that was looked at"));
+        }
+        Ok(file)
+    }
+
+    /// Asks for the size once more: it may have grown.
+    pub fn refresh(&mut self) -> anyhow::Result<()> {
+        if self.number.is_some() {
+            self.size = ioctl::size(&self.file).with_context(|| format!("asking {} for its size", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The EBS volume id that the device itself reports.
+    pub fn volume_id(&self) -> Option<VolumeId> {
+        self.sysfs.as_ref().and_then(Sysfs::serial).as_deref().and_then(VolumeId::from_serial)
+    }
+
+    /// The path that finds this disk again after a reboot, for What=: a by-id link where udev made one.
+    ///
+    /// The name that carries the serial is preferred, then the shorter one: udev makes `…_1` and `-ns-1`
+    /// twins for NVMe namespaces, and WWN links that say nothing to a reader.
+    pub fn stable_path(&self) -> PathBuf {
+        if let Some(image) = &self.image {
+            return image.clone();
+        }
+        let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
+        let links = std::fs::read_dir("/dev/disk/by-id").into_iter().flatten().flatten();
+        links
+            .map(|link| link.path())
+            .filter(|link| self.number.is_some() && number_of(link) == self.number)
+            .min_by_key(|link| {
+                let name = link.to_string_lossy().into_owned();
+                let tells = serial.as_ref().is_some_and(|serial| name.contains(serial));
+                (!tells, name.len(), name)
+            })
+            .unwrap_or_else(|| self.said.clone())
+    }
+}
+
+/// The number of the block device at `path`, links followed.
+pub fn number_of(path: &Path) -> Option<dev_t> {
+    let meta = std::fs::metadata(path).ok()?;
+    meta.file_type().is_block_device().then(|| meta.rdev())
+}
+
+/// A by-id link names the volume that is meant. Such links have been seen stale (aws-ebs-csi-driver#1224), so
+/// the disk behind it has to say the same; one that says nothing is refused too.
+fn prove_identity(device: &Device) -> Result<(), Failure> {
+    let Some(meant) = volume_id_in(&device.said) else { return Ok(()) };
+    let says = device.volume_id();
+    if says.as_ref() == Some(&meant) {
+        info!("{} reports the serial of {meant}", device.path.display());
+        return Ok(());
+    }
+    let reports = says.map_or_else(|| "reports no EBS serial".to_owned(), |id| format!("reports the serial of {id}"));
+    Err(Failure::Refused(Refusal {
+        subject: device.said.display().to_string(),
+        found: format!("leads to {}, which {reports}: it is not {meant}", device.path.display()),
+        way_out: "The link is stale or wrong: `udevadm trigger` makes it anew; `volinit devices` shows which disk is which.".into(),
+        written: false,
+    }))
+}
+
+/// The EBS volume id that a by-id link's name carries.
+fn volume_id_in(link: &Path) -> Option<VolumeId> {
+    let name = link.file_name()?.to_str()?.strip_prefix("nvme-Amazon_Elastic_Block_Store_")?;
+    let serial = name.split(['_', '-']).next()?;
+    VolumeId::from_serial(serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_by_id_link_names_its_volume() {
+        let id = |link: &str| volume_id_in(Path::new(link)).map(|id| id.to_string());
+        let link = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0";
+        for suffix in ["", "_1", "-ns-1"] {
+            assert_eq!(id(&format!("{link}{suffix}")).as_deref(), Some("vol-0123456789abcdef0"), "{suffix}");
+        }
+        assert_eq!(id("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol5afc0745").as_deref(), Some("vol-5afc0745"));
+        assert_eq!(id("/dev/xvdb"), None);
+        assert_eq!(id("/dev/disk/by-id/nvme-Samsung_990_S6Z1"), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! What sysfs says of a block device. Reads attributes; opens no device.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor};
+
+/// A block device's folder in sysfs.
+#[derive(Clone, Debug)]
+pub struct Sysfs(PathBuf);
+
+impl Sysfs {
+    /// The folder of the device with this number.
+    pub fn of(number: u64) -> io::Result<Sysfs> {
+        fs::canonicalize(format!("/sys/dev/block/{}:{}", major(number), minor(number))).map(Sysfs)
+    }
+
+    /// All disks that have a size, by name; partitions are below their disk.
+    pub fn disks() -> io::Result<Vec<Sysfs>> {
+        let mut disks: Vec<Sysfs> = fs::read_dir("/sys/block")?
+            .filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok().map(Sysfs))
+            .filter(|disk| disk.attribute("size").is_some_and(|sectors| sectors != "0"))
+            .collect();
+        disks.sort_by(|a, b| a.0.file_name().cmp(&b.0.file_name()));
+        Ok(disks)
+    }
+
+    /// The kernel's name, `nvme1n1`.
+    pub fn name(&self) -> String {
+        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The node that devtmpfs makes. The kernel writes `!` where a name has `/` in it.
+    pub fn node(&self) -> PathBuf {
+        Path::new("/dev").join(self.name().replace('!', "/"))
+    }
+
+    /// An attribute's text without the white space around it; `None` where there is none or it is empty.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.0.join(name)).ok()?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The disk that this is a partition of; itself where it is none.
+    pub fn whole(&self) -> Sysfs {
+        match self.0.parent() {
+            Some(disk) if self.0.join("partition").exists() => Sysfs(disk.to_owned()),
+            _ => self.clone(),
+        }
+    }
+
+    /// The partitions that the kernel knows of.
+    pub fn partitions(&self) -> Vec<Sysfs> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let mut partitions: Vec<Sysfs> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join("partition").exists())
+            .map(Sysfs)
+            .collect();
+        partitions.sort_by_key(Sysfs::name);
+        partitions
+    }
+
+    /// Devices built on top of this one: device-mapper, md, bcache.
+    pub fn holders(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.0.join("holders")) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+        names.sort();
+        names
+    }
+
+    /// `major:minor`, as mountinfo writes it.
+    pub fn number(&self) -> Option<String> {
+        self.attribute("dev")
+    }
+
+    /// The serial number: NVMe has it at the controller, virtio at the disk.
+    pub fn serial(&self) -> Option<String> {
+        self.whole().attribute("device/serial").or_else(|| self.whole().attribute("serial"))
+    }
+
+    /// The model.
+    pub fn model(&self) -> Option<String> {
+        self.whole().attribute("device/model")
+    }
+}

@@ -1,0 +1,21 @@
+//! Arguments, log, run, exit code; nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use volinit::cli::Cli;
+use volinit::commands;
+use volinit::report::log;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version come here too, with code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log::init(cli.verbose);
+    commands::run(&cli)
+}

@@ -1,0 +1,305 @@
+//! ([`Volume`], [`Facts`]) -> [`Plan`] or [`Refusal`]: the one decision. Pure: no file is opened here, no
+//! command is run, and the same facts always give the same plan.
+
+mod growth;
+mod refuse;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use refuse::verdict;
+
+use crate::bytes::Bytes;
+use crate::config::{Format, FsType, Volume};
+use crate::error::Refusal;
+use crate::probe::{Content, Facts, Ownership, Proof, State, Superblock, TargetState};
+
+/// What will be done and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is on the device, for a person: `ext4, 50 GiB`.
+    pub found: String,
+    /// The steps, in their order; none when everything is as it should be.
+    pub steps: Vec<Step>,
+    /// What would be good to do and can't be done now.
+    pub warnings: Vec<String>,
+}
+
+/// One effect and its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+}
+
+/// An effect on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the file of an image larger, and its loop device with it.
+    EnlargeImage {
+        /// The file.
+        image: PathBuf,
+        /// Its new size.
+        to: Bytes,
+    },
+    /// Make a filesystem.
+    Format {
+        /// Its type.
+        kind: FsType,
+    },
+    /// Let e2fsck mend what it can do safely.
+    Check {
+        /// Look at everything, even where the filesystem claims to be clean.
+        force: bool,
+    },
+    /// Grow an ext4 before it is mounted.
+    GrowUnmounted,
+    /// Mount it.
+    Mount {
+        /// As what.
+        kind: FsType,
+        /// The folder, as this process opens it.
+        at: PathBuf,
+    },
+    /// Grow a mounted filesystem.
+    Grow {
+        /// Its type.
+        kind: FsType,
+        /// The folder, as this process opens it.
+        at: PathBuf,
+    },
+    /// Give the top folder its owner and permissions, where they differ.
+    Permit {
+        /// The folder, as this process opens it.
+        at: PathBuf,
+        /// The owner.
+        owner: Ownership,
+        /// The permissions.
+        mode: Option<u32>,
+    },
+}
+
+impl Action {
+    /// The word for it in JSON, and in a sentence about what will be done.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::EnlargeImage { .. } => "enlarge",
+            Action::Format { .. } => "format",
+            Action::Check { .. } => "check",
+            Action::GrowUnmounted | Action::Grow { .. } => "grow",
+            Action::Mount { .. } => "mount",
+            Action::Permit { .. } => "permit",
+        }
+    }
+
+    /// The same as a thing that was done: `formatted as ext4`.
+    pub fn done(&self) -> String {
+        match self {
+            Action::EnlargeImage { to, .. } => format!("enlarged to {to}"),
+            Action::Format { kind } => format!("formatted as {kind}"),
+            Action::Check { .. } => "checked".into(),
+            Action::GrowUnmounted => "grown before the mount".into(),
+            Action::Mount { at, .. } => format!("mounted at {}", at.display()),
+            Action::Grow { .. } => "grown".into(),
+            Action::Permit { .. } => "owner and mode set".into(),
+        }
+    }
+
+    /// Whether it writes to the device by another way than a mounted filesystem.
+    pub fn writes_to_device(&self) -> bool {
+        match self {
+            Action::EnlargeImage { .. } | Action::Format { .. } | Action::Check { .. } | Action::GrowUnmounted => true,
+            Action::Mount { .. } | Action::Grow { .. } | Action::Permit { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::EnlargeImage { image, to } => write!(f, "enlarge {} to {to}", image.display()),
+            Action::Format { kind } => write!(f, "format as {kind}"),
+            Action::Check { force: false } => f.write_str("check with e2fsck -p"),
+            Action::Check { force: true } => f.write_str("check with e2fsck -f -p"),
+            Action::GrowUnmounted => f.write_str("grow with resize2fs, before the mount"),
+            Action::Mount { at, .. } => write!(f, "mount at {}", at.display()),
+            Action::Grow { kind, .. } => write!(f, "grow the {kind}"),
+            Action::Permit { at, owner, mode } => {
+                write!(f, "set")?;
+                if let Some(user) = owner.user {
+                    write!(f, " owner {user}")?;
+                }
+                if let Some(group) = owner.group {
+                    write!(f, " group {group}")?;
+                }
+                if let Some(mode) = mode {
+                    write!(f, " mode {mode:04o}")?;
+                }
+                write!(f, " on {}", at.display())
+            }
+        }
+    }
+}
+
+/// Decides what to do with a volume's device.
+///
+/// # Errors
+/// A refusal, when anything else than doing nothing would put data at risk.
+pub fn plan(volume: &Volume, facts: &Facts) -> Result<Plan, Refusal> {
+    let device = &facts.device;
+    if let TargetState::Mounted { what, owner, mode } = &facts.target.state {
+        refuse::other_mount(volume, facts, what)?;
+        return Ok(mounted(volume, facts, *owner, *mode));
+    }
+    refuse::unusable_device(device)?;
+    refuse::unusable_target(volume, facts)?;
+    let mut plan = match &facts.content {
+        Content::Blank(proof) => format(volume, facts, *proof)?,
+        Content::Filesystem(superblock) => keep(volume, facts, superblock)?,
+        Content::Foreign(sign) => return Err(refuse::foreign(device, sign)),
+        Content::Damaged { kind, evidence, repair } => return Err(refuse::damaged(device, *kind, evidence, repair)),
+        Content::Ambiguous(signs) => return Err(refuse::ambiguous(device, signs)),
+        Content::Data { offset, found } => return Err(refuse::data(device, *offset, found)),
+        Content::Unreadable(why) => return Err(refuse::unreadable(device, why)),
+    };
+    if let Some(permit) = permit(volume, facts) {
+        plan.step(permit, "the config asks for it");
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn new(found: String) -> Plan {
+        Plan { found, steps: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn step(&mut self, action: Action, reason: impl Into<String>) {
+        self.steps.push(Step { action, reason: reason.into() });
+    }
+
+    /// The same plan, with what went wrong in a way that leaves the volume usable.
+    #[must_use]
+    pub fn with_warnings(mut self, more: Vec<String>) -> Plan {
+        self.warnings.extend(more);
+        self
+    }
+
+    /// Whether any step writes to the device itself.
+    pub fn writes_to_device(&self) -> bool {
+        self.steps.iter().any(|step| step.action.writes_to_device())
+    }
+}
+
+/// The volume stands. It may be smaller than its device, or belong to somebody else.
+fn mounted(volume: &Volume, facts: &Facts, owner: (u32, u32), mode: u32) -> Plan {
+    let kind = volume.filesystem.kind;
+    let at = facts.target.path.clone();
+    let Content::Filesystem(found) = &facts.content else {
+        // The kernel has it mounted and our parser can't say how large it is: there is nothing to improve.
+        return Plan::new(format!("{kind}, mounted"));
+    };
+    let mut plan = Plan::new(format!("{}, {}", describe(kind, &found.label), found.size));
+    if let Some(grow) = growth::of_filesystem(volume, facts, kind, found.size) {
+        if kind == FsType::Ext4 && !facts.may_grow_mounted_ext4 {
+            plan.warnings.push(format!(
+                "the ext4 on {} could grow from {} to {}, but while it is mounted that needs the capability \
+                 CAP_SYS_RESOURCE: it grows when it is mounted the next time, or by `volinit grow` from a process that has it",
+                facts.device.path.display(),
+                grow.from,
+                grow.to
+            ));
+        } else {
+            grow.enlarge(&mut plan);
+            plan.step(Action::Grow { kind, at }, grow.reason());
+        }
+    }
+    let wanted = facts.target.owner;
+    let differs = wanted.user.is_some_and(|user| user != owner.0)
+        || wanted.group.is_some_and(|group| group != owner.1)
+        || volume.mount.mode.is_some_and(|wanted| wanted != mode);
+    if differs && let Some(permit) = permit(volume, facts) {
+        plan.step(permit, "it is not as the config asks");
+    }
+    plan
+}
+
+fn format(volume: &Volume, facts: &Facts, proof: Proof) -> Result<Plan, Refusal> {
+    let kind = volume.filesystem.kind;
+    if volume.filesystem.format == Format::Never {
+        return Err(refuse::blank(&facts.device, "the config says `format: never`"));
+    }
+    if facts.device.read_only {
+        return Err(refuse::blank(&facts.device, "it is read-only"));
+    }
+    let mut plan = Plan::new(format!("blank, {}", facts.device.size));
+    if let Some(grow) = growth::of_image(volume, facts) {
+        grow.enlarge(&mut plan);
+    }
+    let reason = format!("no signature, and only zeros in the {} that were read at {} places", proof.bytes_read, proof.reads);
+    plan.step(Action::Format { kind }, reason);
+    plan.step(Action::Mount { kind, at: facts.target.path.clone() }, "it is not mounted");
+    Ok(plan)
+}
+
+fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refusal> {
+    let device = &facts.device;
+    let kind = volume.filesystem.kind;
+    if found.kind != kind {
+        return Err(refuse::other_type(device, found, kind));
+    }
+    if found.size > device.size {
+        return Err(refuse::too_small(device, found));
+    }
+    refuse::read_only(volume, device)?;
+
+    let mut plan = Plan::new(format!("{}, {}", describe(kind, &found.label), found.size));
+    let at = facts.target.path.clone();
+    let mount = Action::Mount { kind, at: at.clone() };
+    if device.read_only {
+        plan.step(mount, "it is not mounted");
+        return Ok(plan);
+    }
+
+    let grow = growth::of_filesystem(volume, facts, kind, found.size);
+    if let Some(grow) = &grow {
+        grow.enlarge(&mut plan);
+    }
+    let asks = match &found.state {
+        State::NeedsCheck { reason } => Some(reason.clone()),
+        State::Clean => None,
+    };
+    match &grow {
+        Some(grow) if kind == FsType::Ext4 && !facts.may_grow_mounted_ext4 => {
+            // resize2fs refuses a filesystem that was mounted since its last whole check.
+            let reason = asks.unwrap_or_else(|| "resize2fs asks for a whole check before it grows an unmounted ext4".into());
+            plan.step(Action::Check { force: true }, reason);
+            let reason = format!("{}; without CAP_SYS_RESOURCE it can't grow once it is mounted", grow.reason());
+            plan.step(Action::GrowUnmounted, reason);
+            plan.step(mount, "it is not mounted");
+        }
+        grow => {
+            if let Some(reason) = asks {
+                plan.step(Action::Check { force: false }, reason);
+            }
+            plan.step(mount, "it is not mounted");
+            if let Some(grow) = grow {
+                plan.step(Action::Grow { kind, at }, grow.reason());
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn permit(volume: &Volume, facts: &Facts) -> Option<Action> {
+    let owner = facts.target.owner;
+    let mode = volume.mount.mode;
+    let asked = owner.user.is_some() || owner.group.is_some() || mode.is_some();
+    asked.then(|| Action::Permit { at: facts.target.path.clone(), owner, mode })
+}
+
+/// ``ext4 `data` ``
+fn describe(kind: FsType, label: &str) -> String {
+    if label.is_empty() { kind.to_string() } else { format!("{kind} `{label}`") }
+}

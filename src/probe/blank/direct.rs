@@ -1,0 +1,78 @@
+//! Reads that go to the device and not to the page cache, which can be stale (util-linux#3301: about once in
+//! 2,000 boots). Only the proof of zeros reads this way.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
+
+use super::{PAGE, ReadAt};
+
+/// An open file with `O_DIRECT` set while this lives.
+///
+/// The flag is set on the open file that was checked, where opening /proc/self/fd/N again would go by the
+/// device's number, which another disk may have by then.
+pub struct Direct<'a> {
+    file: &'a File,
+    flags: OFlag,
+}
+
+impl<'a> Direct<'a> {
+    /// Sets it. Where direct reads are not to be had (a file on an old tmpfs), the cache is dropped instead.
+    pub fn begin(file: &'a File) -> io::Result<Direct<'a>> {
+        let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+        let direct = Direct { file, flags };
+        // Some filesystems take the flag and refuse the read.
+        let tried = match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
+            Ok(_) => direct.read_at(Buffer::new(PAGE).first(PAGE), 0).map(drop),
+            Err(errno) => Err(errno.into()),
+        };
+        if tried.is_err_and(|error| error.raw_os_error() == Some(Errno::EINVAL as i32)) {
+            fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_DIRECT))?;
+            posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        }
+        Ok(direct)
+    }
+}
+
+impl ReadAt for Direct<'_> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+}
+
+impl Drop for Direct<'_> {
+    fn drop(&mut self) {
+        if let Err(errno) = fcntl(self.file, FcntlArg::F_SETFL(self.flags)) {
+            log::warn!("restoring the flags of the device's descriptor: {errno}");
+        }
+    }
+}
+
+/// Memory that begins on a page, as `O_DIRECT` wants it, without an allocator of its own.
+pub struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    /// Of that many bytes.
+    pub fn new(length: u64) -> Buffer {
+        let page = bytes(PAGE);
+        let memory = vec![0; bytes(length) + page];
+        // A page's alignment can be had in any memory a page longer; `min` is for Miri, which may deny it.
+        let start = memory.as_ptr().align_offset(page).min(page);
+        Buffer { memory, start }
+    }
+
+    /// The first `length` of them.
+    pub fn first(&mut self, length: u64) -> &mut [u8] {
+        &mut self.memory[self.start..][..bytes(length)]
+    }
+}
+
+fn bytes(length: u64) -> usize {
+    usize::try_from(length).expect("a read's length is a usize")
+}

@@ -1,0 +1,232 @@
+//! The proof of zeros: reads where something would be if the device held anything, and says that all of it is
+//! zero, or the lowest offset where it is not.
+//!
+//! It must never take for zero what it could not read: an error, a short read and a device of another size
+//! than was thought are verdicts of their own. It never writes, and never says what to do about a verdict
+//! beyond naming the command that brings a lost filesystem back.
+
+mod direct;
+mod places;
+mod regions;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::bytes::Bytes;
+use crate::config::FsType;
+use direct::{Buffer, Direct};
+pub use regions::regions;
+
+/// Reads go in pages: what `O_DIRECT` wants of offset, length and memory on any device with sectors up to that.
+const PAGE: u64 = 4096;
+
+/// The longest single read. It bounds memory, and is within what one `NVMe` command carries on EC2.
+const READ: u64 = 128 * 1024;
+
+/// Reads under way at once: what takes 1,500 reads at the 1 ms of a network disk below 100 ms.
+const THREADS: usize = 32;
+
+/// Stands for the device's path in a repair command.
+pub const DEVICE: &str = "DEVICE";
+
+/// What the reads show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every byte that was read is zero.
+    Zeros(Proof),
+    /// There is something.
+    Data {
+        /// The lowest offset, of those that were read, with a byte that is not zero.
+        offset: u64,
+        /// What it is likely to be.
+        found: Found,
+    },
+    /// Not all of it could be read, and nothing below that place was other than zero.
+    Unreadable {
+        /// Where the lowest read that failed begins.
+        offset: u64,
+        /// Why it failed.
+        error: ReadError,
+    },
+}
+
+/// How much was read to prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The bytes.
+    pub bytes_read: Bytes,
+    /// The reads.
+    pub reads: usize,
+}
+
+/// What is likely to be on a device that is not blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Bytes that do not say what they are.
+    Bytes,
+    /// A whole backup superblock; the primary is not there.
+    Backup {
+        /// Of which filesystem.
+        kind: FsType,
+        /// Where it is.
+        offset: u64,
+        /// The command that brings the filesystem back, with [`DEVICE`] for the device.
+        repair: String,
+    },
+    /// The mark of something that is not volinit's.
+    Trace {
+        /// What it is, with its article: "a GPT backup header".
+        what: &'static str,
+        /// Where it is.
+        offset: u64,
+        /// The command that looks into it or brings it back, with [`DEVICE`] for the device.
+        repair: String,
+    },
+}
+
+/// Why a read failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// The system's number for it; none for a short read.
+    pub errno: Option<i32>,
+    /// The same in words.
+    pub text: String,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        ReadError { errno: error.raw_os_error(), text: error.to_string() }
+    }
+}
+
+/// What can be read: the device, or a test's stand-in.
+trait ReadAt: Sync {
+    /// As pread(2). The buffer is aligned to and a multiple of [`PAGE`], and may reach past the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+/// Proves that the device is blank, or says what speaks against it.
+///
+/// While it reads, the open file has `O_DIRECT` set (and restored after): it is this very descriptor that is
+/// proved, not another that its name leads to. So nothing else may read through it meanwhile.
+pub fn prove(device: &File, size: Bytes) -> Verdict {
+    let mut end = device;
+    match end.seek(SeekFrom::End(0)) {
+        Ok(real) if real == size.0 => {}
+        Ok(real) => return unreadable(size.0.min(real), format!("its size is {real} bytes, not {}", size.0)),
+        Err(error) => return Verdict::Unreadable { offset: 0, error: error.into() },
+    }
+    match Direct::begin(device) {
+        Ok(device) => prove_with(&device, size.0),
+        Err(error) => Verdict::Unreadable { offset: 0, error: error.into() },
+    }
+}
+
+fn unreadable(offset: u64, text: String) -> Verdict {
+    Verdict::Unreadable { offset, error: ReadError { errno: None, text } }
+}
+
+fn prove_with(device: &impl ReadAt, size: u64) -> Verdict {
+    if size == 0 {
+        return unreadable(0, "it has no size".to_owned());
+    }
+    let reads: Vec<Range<u64>> = regions(size).into_iter().flat_map(split).collect();
+    match lowest(device, &reads) {
+        None => Verdict::Zeros(Proof {
+            bytes_read: Bytes(reads.iter().map(|read| read.end - read.start).sum()),
+            reads: reads.len(),
+        }),
+        Some((offset, Event::Data)) => Verdict::Data { offset, found: trace::look(device, size) },
+        Some((offset, Event::Failed(error))) => Verdict::Unreadable { offset, error },
+    }
+}
+
+fn split(region: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = region.end;
+    let step = usize::try_from(READ).expect("a read's length is a usize");
+    region.step_by(step).map(move |start| start..end.min(start + READ))
+}
+
+/// What ends a proof.
+enum Event {
+    Data,
+    Failed(ReadError),
+}
+
+/// Does the reads, sorted as they are, side by side; the lowest offset where one was not all zeros.
+fn lowest(device: &impl ReadAt, reads: &[Range<u64>]) -> Option<(u64, Event)> {
+    let next = AtomicUsize::new(0);
+    let known = AtomicU64::new(u64::MAX);
+    // Reads are handed out in order, so a worker's first event is its lowest, and what lies above one that is
+    // known need not be read.
+    let work = || {
+        let mut buffer = Buffer::new(READ);
+        loop {
+            let read = reads.get(next.fetch_add(1, Ordering::Relaxed))?;
+            if read.start > known.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some((offset, event)) = check(device, &mut buffer, read) {
+                known.fetch_min(offset, Ordering::Relaxed);
+                return Some((offset, event));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // A thread that cannot be had (a limit on tasks) makes it slower, nothing else: this one works too.
+        let others: Vec<_> = (1..THREADS.min(reads.len()))
+            .map_while(|_| thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, work).ok())
+            .collect();
+        let own = work();
+        let all = others.into_iter().map(|other| other.join().expect("a worker does not panic"));
+        all.chain([own]).flatten().min_by_key(|(offset, _)| *offset)
+    })
+}
+
+fn check(device: &impl ReadAt, buffer: &mut Buffer, read: &Range<u64>) -> Option<(u64, Event)> {
+    match fetch(device, buffer, read) {
+        Ok(bytes) => first_set(bytes).map(|at| (read.start + at as u64, Event::Data)),
+        Err(error) => Some((read.start, Event::Failed(error))),
+    }
+}
+
+/// The range's bytes, all of them, or an error.
+fn fetch<'a>(device: &impl ReadAt, buffer: &'a mut Buffer, read: &Range<u64>) -> Result<&'a [u8], ReadError> {
+    let wanted = read.end - read.start;
+    // The last sectors of a device may be less than a page; O_DIRECT wants the length whole all the same.
+    let bytes = buffer.first(wanted.next_multiple_of(PAGE));
+    let got = loop {
+        match device.read_at(bytes, read.start) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result?,
+        }
+    };
+    let wanted = usize::try_from(wanted).expect("a read's length is a usize");
+    match bytes.get(..wanted) {
+        Some(bytes) if got >= wanted => Ok(bytes),
+        _ => Err(ReadError { errno: None, text: format!("only {got} of {wanted} bytes could be read") }),
+    }
+}
+
+/// The first byte that is not zero. Compared by the page, which is memcmp(3) and so fast at any optimisation.
+fn first_set(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let page = bytes.chunks(ZEROS.len()).position(|page| page != &ZEROS[..page.len()])? * ZEROS.len();
+    bytes[page..].iter().position(|byte| *byte != 0).map(|byte| page + byte)
+}

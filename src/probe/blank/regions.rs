@@ -1,0 +1,47 @@
+//! Which parts of a device the proof of zeros reads: a pure function of its size.
+//!
+//! It has to keep two promises whatever the size: a run of foreign bytes as long as a thousandth of the device
+//! is met, and what is read is bounded, so that a boot does not wait for a large disk.
+
+use std::ops::Range;
+
+use super::PAGE;
+use super::places::places;
+
+/// Up to here a device is read whole.
+const WHOLE: u64 = 64 << 20;
+
+/// At the head, what LUKS2's largest header and its second, LVM's first MiB, VMFS (2 MiB) and all superblocks
+/// take; at the tail, what GPT, MD, DRBD, ZFS (4 labels of 256 KiB) and the BIOS RAIDs (3 MiB at most,
+/// libblkid's `promise_raid.c`) do.
+const EDGE: u64 = 4 << 20;
+
+/// One run in this many of the device is met.
+const SHARE: u64 = 1000;
+
+/// The parts to read: sorted, apart from each other, each beginning on a page, the last one ending with the
+/// device.
+pub fn regions(size: u64) -> Vec<Range<u64>> {
+    if size <= WHOLE {
+        return (0..size.min(1)).map(|_| 0..size).collect();
+    }
+    let page = |at: u64| at / PAGE * PAGE..(at / PAGE * PAGE).saturating_add(PAGE);
+    // So close that a whole sample lies within any run of the promised length.
+    let spacing = (size / SHARE - PAGE) / PAGE * PAGE;
+    let samples = (0..size.div_ceil(spacing)).map(|n| page(n * spacing));
+
+    let mut parts = vec![0..EDGE, (size - EDGE) / PAGE * PAGE..size];
+    parts.extend(places(size).into_iter().map(|place| page(place.at)));
+    parts.extend(samples);
+    parts.sort_unstable_by_key(|part| part.start);
+
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let end = part.end.min(size);
+        match merged.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(end),
+            _ => merged.push(part.start..end),
+        }
+    }
+    merged
+}

@@ -1,0 +1,46 @@
+//! What is on a device that is not blank: a backup superblock or another mark, so that a person is told how to
+//! get their data back. It only adds to a refusal, so what cannot be read here is passed over.
+
+use super::direct::Buffer;
+use super::places::{Mark, Place, places};
+use super::{DEVICE, Found, PAGE, ReadAt, fetch};
+use crate::config::FsType;
+use crate::probe::superblock::{btrfs, ext4, xfs};
+
+/// `MD_SB_MAGIC` (Linux, `include/uapi/linux/raid/md_p.h`); in version 0.90 in the byte order of its host.
+const MD: [[u8; 4]; 2] = [0xA92B_4EFC_u32.to_le_bytes(), 0xA92B_4EFC_u32.to_be_bytes()];
+
+/// What the known places tell; backup superblocks before all else, the lowest first.
+pub fn look(device: &impl ReadAt, size: u64) -> Found {
+    let mut places = places(size);
+    places.sort_unstable_by_key(|place| (place.mark, place.at));
+    let mut buffer = Buffer::new(2 * PAGE);
+    places.into_iter().find_map(|place| known(device, size, &mut buffer, place)).unwrap_or(Found::Bytes)
+}
+
+fn known(device: &impl ReadAt, size: u64, buffer: &mut Buffer, Place { at, mark }: Place) -> Option<Found> {
+    let start = at / PAGE * PAGE;
+    // Two pages, so that a superblock which begins within a page is read to its end.
+    let bytes = fetch(device, buffer, &(start..size.min(start + 2 * PAGE))).ok()?;
+    let bytes = &bytes[usize::try_from(at - start).ok()?..];
+    let trace = |what, command: &str| Found::Trace { what, offset: at, repair: format!("{command} {DEVICE}") };
+    let backup = |kind, command: &str| Found::Backup { kind, offset: at, repair: format!("{command} {DEVICE}") };
+
+    match mark {
+        Mark::Ext => {
+            let found = ext4::backup(bytes).filter(|found| at % u64::from(found.block_size) == 0)?;
+            let block_size = found.block_size;
+            let command = format!("e2fsck -b {} -B {block_size}", at / u64::from(block_size));
+            Some(if found.ext4 { backup(FsType::Ext4, &command) } else { trace("a backup superblock of ext2 or ext3", &command) })
+        }
+        Mark::Xfs => bytes.starts_with(xfs::MAGIC).then(|| backup(FsType::Xfs, "xfs_repair")),
+        Mark::Btrfs => btrfs::is_mirror(bytes, at).then(|| backup(FsType::Btrfs, "btrfs rescue super-recover")),
+        Mark::Gpt => bytes.starts_with(b"EFI PART").then(|| trace("a GPT backup header", "gdisk")),
+        Mark::Md => MD
+            .iter()
+            .any(|magic| bytes.starts_with(magic))
+            .then(|| trace("the superblock of a Linux software RAID", "mdadm --examine")),
+        Mark::Luks2 => bytes.starts_with(b"SKUL\xba\xbe").then(|| trace("a second LUKS2 header", "cryptsetup repair")),
+        Mark::Unnamed => None,
+    }
+}

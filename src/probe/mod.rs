@@ -1,0 +1,205 @@
+//! [`Device`] -> [`Facts`]: all that the plan needs to know, read and never written.
+
+mod blank;
+mod blkid;
+mod content;
+mod mounts;
+mod superblock;
+mod target;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use nix::libc::dev_t;
+
+pub use blank::{DEVICE, Found, Proof, prove};
+pub use content::{Content, Sign};
+pub use mounts::Mounted;
+pub use superblock::{Finding, State, Superblock, find};
+pub use target::{Ownership, Target, TargetState};
+
+use crate::bytes::Bytes;
+use crate::config::{FsType, Mount, VolumeId};
+use crate::ioctl;
+use crate::locate::{Device, Sysfs};
+use crate::root::Root;
+
+/// What is known of a device and of the mount point that is meant for it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The device itself.
+    pub device: DeviceFacts,
+    /// What it carries.
+    pub content: Content,
+    /// The mount point.
+    pub target: Target,
+    /// Whether this process may grow an ext4 that is mounted (CAP_SYS_RESOURCE).
+    pub may_grow_mounted_ext4: bool,
+}
+
+/// What is known of a device but for its content.
+#[derive(Clone, Debug)]
+pub struct DeviceFacts {
+    /// The kernel's node.
+    pub path: PathBuf,
+    /// The path that lasts, for What=.
+    pub stable: PathBuf,
+    /// The file of an image.
+    pub image: Option<PathBuf>,
+    /// What would have to be done to have it at all; empty for a device that is there.
+    pub pending: Vec<String>,
+    /// Its size.
+    pub size: Bytes,
+    /// Its logical sector size in bytes.
+    pub sector: u32,
+    /// The EBS volume id that it reports.
+    pub volume_id: Option<VolumeId>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Its model.
+    pub model: Option<String>,
+    /// Whether the kernel refuses to write to it.
+    pub read_only: bool,
+    /// Devices that are built upon it.
+    pub holders: Vec<String>,
+    /// Partitions that the kernel knows on it.
+    pub partitions: Vec<String>,
+    /// Whether it is swap space in use.
+    pub swap: bool,
+    /// Where it, or a partition of it, is mounted.
+    pub mounts: Vec<Mounted>,
+}
+
+impl DeviceFacts {
+    /// Whether the system runs from it.
+    pub fn is_root_disk(&self) -> bool {
+        self.mounts.iter().any(|mounted| mounted.at == Path::new("/"))
+    }
+}
+
+/// Reads everything there is to know.
+pub fn facts(device: &Device, mount: &Mount, root: &Root) -> Result<Facts> {
+    let mounts = mounts::mounts()?;
+    let target = target::look(mount, root, &mounts)?;
+    let about = device_facts(device, &mounts);
+    let content = content(device, &about)?;
+    Ok(Facts { device: about, content, target, may_grow_mounted_ext4: may_grow_mounted_ext4() })
+}
+
+/// What is known of a device but for its content.
+pub fn about(device: &Device) -> Result<DeviceFacts> {
+    Ok(device_facts(device, &mounts::mounts()?))
+}
+
+/// Whether anything is mounted at the mount point.
+pub fn is_mounted(mount: &Mount, root: &Root) -> bool {
+    let path = root.path(mount.at.as_path());
+    let real = path.canonicalize().unwrap_or(path);
+    mounts::mounts().is_ok_and(|mounts| mounts::at(&mounts, &real).is_some())
+}
+
+/// What the device carries.
+pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
+    if let Some(mounted) = mounted_filesystem(device, about)? {
+        return Ok(Content::Filesystem(mounted));
+    }
+    let head = || head(&device.file).with_context(|| format!("reading {}", device.path.display()));
+    let now = unix_time();
+    Ok(content::decide(
+        blkid::signatures(&device.file),
+        || head().map(|head| superblock::find_all(&head, now)),
+        || prove(&device.file, device.size),
+    ))
+}
+
+/// What a mounted filesystem of ours says of itself. The kernel owns its superblock now, and what is on the
+/// disk may lag behind or change while it is read; so the size is asked for, and no checksum is judged.
+fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Superblock>> {
+    let Some(number) = device.number else { return Ok(None) };
+    let mut own = about.mounts.iter().filter(|mounted| mounted.is_of(number));
+    let Some((kind, mounted)) = own.find_map(|mounted| Some((FsType::parse(&mounted.fstype)?, mounted))) else {
+        return Ok(None);
+    };
+    let asking = || format!("asking {} for its size", mounted.at.display());
+    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    let Finding::Superblock(mut superblock) = superblock::find(kind, &head, unix_time()) else { return Ok(None) };
+    superblock.state = State::Clean;
+    superblock.size = match kind {
+        // The kernel keeps ext4's in the page cache that was just read.
+        FsType::Ext4 => superblock.size,
+        FsType::Xfs => {
+            let (block, blocks) = ioctl::xfs_geometry(&File::open(&mounted.at).with_context(asking)?).with_context(asking)?;
+            Bytes(u64::from(block) * blocks)
+        }
+        FsType::Btrfs => btrfs_device(device, &mounted.at)?.1,
+    };
+    Ok(Some(superblock))
+}
+
+/// The id and the size that a mounted Btrfs has this device under.
+pub fn btrfs_device(device: &Device, at: &Path) -> Result<(u64, Bytes)> {
+    let asking = || format!("asking {} for its devices", at.display());
+    let folder = File::open(at).with_context(asking)?;
+    ioctl::btrfs_device(&folder, |path| crate::locate::number_of(path) == device.number).with_context(asking)
+}
+
+/// The superblock of `kind` on the device as it is now; for after a format or a repair.
+pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
+    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    Ok(superblock::find(kind, &head, unix_time()))
+}
+
+fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
+    let sysfs = device.sysfs.as_ref();
+    let partitions = sysfs.map(Sysfs::partitions).unwrap_or_default();
+    let numbers: Vec<dev_t> =
+        device.number.into_iter().chain(partitions.iter().filter_map(|part| crate::locate::number_of(&part.node()))).collect();
+    DeviceFacts {
+        path: device.path.clone(),
+        stable: device.stable_path(),
+        image: device.image.clone(),
+        pending: device.pending.clone(),
+        size: device.size,
+        sector: ioctl::sector_size(&device.file).unwrap_or(512),
+        volume_id: device.volume_id(),
+        serial: sysfs.and_then(Sysfs::serial),
+        model: sysfs.and_then(Sysfs::model),
+        // A kernel that does not say is not asked to be written to.
+        read_only: device.number.is_some() && ioctl::is_read_only(&device.file).unwrap_or(true),
+        holders: sysfs.map(Sysfs::holders).unwrap_or_default(),
+        partitions: partitions.iter().map(Sysfs::name).collect(),
+        swap: mounts::swaps().iter().any(|swap| numbers.contains(swap)),
+        mounts: mounts.iter().filter(|mounted| numbers.iter().any(|number| mounted.is_of(*number))).cloned().collect(),
+    }
+}
+
+/// The beginning of the device, as far as superblocks are looked for; less where it ends before.
+fn head(device: &File) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; superblock::HEAD];
+    let mut length = 0;
+    while length < head.len() {
+        match device.read_at(&mut head[length..], length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    head.truncate(length);
+    Ok(head)
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// Whether CAP_SYS_RESOURCE is in effect: without it the kernel answers EPERM to EXT4_IOC_RESIZE_FS.
+fn may_grow_mounted_ext4() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & (1 << CAP_SYS_RESOURCE) != 0)
+}

@@ -1,0 +1,116 @@
+//! The mount table and the swap table, parsed. Reads /proc; changes nothing.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::libc::dev_t;
+use nix::sys::stat::makedev;
+
+use crate::locate::number_of;
+
+/// One line of /proc/self/mountinfo (proc(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// The device's number; Btrfs shows one of its own making here.
+    pub number: dev_t,
+    /// The folder of the filesystem that is shown: `/` but for bind mounts and subvolumes.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub at: PathBuf,
+    /// The filesystem's type.
+    pub fstype: String,
+    /// What was given as its source.
+    pub source: PathBuf,
+}
+
+impl Mounted {
+    /// Whether this is a mount of the block device with this number.
+    pub fn is_of(&self, number: dev_t) -> bool {
+        self.number == number || (self.fstype == "btrfs" && number_of(&self.source) == Some(number))
+    }
+}
+
+/// All mounts that this process sees, in the order they were made.
+pub fn mounts() -> Result<Vec<Mounted>> {
+    let table = fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    Ok(parse(&table))
+}
+
+/// The mount that a path shows: the last one made there.
+pub fn at<'a>(mounts: &'a [Mounted], path: &Path) -> Option<&'a Mounted> {
+    mounts.iter().rev().find(|mounted| mounted.at == path)
+}
+
+/// The numbers of the block devices that are swap space.
+pub fn swaps() -> Vec<dev_t> {
+    let table = fs::read("/proc/swaps").unwrap_or_default();
+    let lines = table.split(|byte| *byte == b'\n').skip(1);
+    lines
+        .filter_map(|line| line.split(u8::is_ascii_whitespace).next())
+        .filter_map(|name| number_of(&unescape(name)))
+        .collect()
+}
+
+fn parse(table: &[u8]) -> Vec<Mounted> {
+    table.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+fn line(line: &[u8]) -> Option<Mounted> {
+    // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+    let mut fields = line.split(|byte| *byte == b' ');
+    let number = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let (major, minor) = number.split_once(':')?;
+    let root = unescape(fields.next()?);
+    let at = unescape(fields.next()?);
+    let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
+    let fstype = String::from_utf8_lossy(rest.next()?).into_owned();
+    let source = unescape(rest.next()?);
+    Some(Mounted { number: makedev(major.parse().ok()?, minor.parse().ok()?), root, at, fstype, source })
+}
+
+/// Undoes the kernel's `\040` for a space, a tab, a line feed and a backslash.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = (byte == b'\\').then(|| tail.get(..3)).flatten();
+        let code = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mountinfo_line_is_understood_whole() {
+        let table = b"36 35 98:0 / /mnt\\040two rw,noatime master:1 shared:2 - ext4 /dev/lo\\134op rw\n22 1 0:20 / /proc rw - proc proc rw\n";
+        let mounts = parse(table);
+        assert_eq!(mounts.len(), 2);
+        let mounted = &mounts[0];
+        assert_eq!(mounted.number, makedev(98, 0));
+        assert_eq!(mounted.at, Path::new("/mnt two"));
+        assert_eq!((mounted.fstype.as_str(), mounted.source.as_path()), ("ext4", Path::new("/dev/lo\\op")));
+        assert_eq!(at(&mounts, Path::new("/proc")), Some(&mounts[1]));
+        assert_eq!(at(&mounts, Path::new("/mnt")), None);
+    }
+
+    #[test]
+    fn nonsense_is_passed_over() {
+        assert_eq!(parse(b"\n1 2\n1 2 x:y / / - \n\xff\xff"), []);
+    }
+}

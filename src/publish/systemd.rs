@@ -1,0 +1,52 @@
+//! What systemd is told: that its files have changed. Starts one process, and only on a machine that systemd runs.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::root::Root;
+
+/// There exactly where systemd is the init (`sd_booted(3)`).
+const BOOTED: &str = "/run/systemd/system";
+
+/// Has systemd read its units again; does nothing for an image, or where systemd does not run.
+pub fn daemon_reload(root: &Root) -> Result<()> {
+    if !root.is_host() || !root.path(BOOTED).is_dir() {
+        log::debug!("systemd is not told: it does not run on {}", root.path("/").display());
+        return Ok(());
+    }
+    run(&["systemctl", "daemon-reload"])
+}
+
+/// Runs a command to its end.
+fn run(argv: &[&str]) -> Result<()> {
+    let line = argv.join(" ");
+    let (program, arguments) = argv.split_first().expect("a command has a name");
+    log::debug!("running {line}");
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("running {line}"))?;
+    if !output.status.success() {
+        bail!("running {line}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_systemd_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
+        daemon_reload(&Root::new(folder.path())).unwrap();
+    }
+
+    #[test]
+    fn a_failed_command_says_what_and_why() {
+        let error = run(&["systemctl", "--no-such-option"]).unwrap_err().to_string();
+        assert!(error.starts_with("running systemctl --no-such-option: exit status: 1: "), "{error}");
+        assert!(error.contains("unrecognized option"), "{error}");
+        let error = run(&["/no/such/program"]).unwrap_err();
+        assert_eq!(format!("{error:#}"), "running /no/such/program: No such file or directory (os error 2)");
+    }
+}

@@ -1,0 +1,166 @@
+//! Outcome -> a line for a person, JSON for a program. Decides nothing.
+
+pub mod json;
+pub mod log;
+pub mod progress;
+mod table;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use table::Table;
+
+use crate::config::Volume;
+use crate::error::Failure;
+use crate::plan::{Plan, Step};
+use crate::probe::{DeviceFacts, Superblock};
+use crate::publish::Change;
+
+/// How it ended for one volume.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// The volume.
+    pub volume: &'a Volume,
+    /// What was done, or would be, or why not.
+    pub result: Result<Done, Failure>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What was done with a volume, or would be.
+#[derive(Debug)]
+pub struct Done {
+    /// The device.
+    pub device: DeviceFacts,
+    /// The plan as it was carried out, or would be.
+    pub plan: Plan,
+    /// The filesystem, as it is afterwards; `None` where there is none yet.
+    pub filesystem: Option<Superblock>,
+}
+
+/// How a whole run ended.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The command's name.
+    pub command: &'static str,
+    /// Whether it was only looked.
+    pub planned: bool,
+    /// Each volume's outcome, in the order of their names.
+    pub outcomes: Vec<Outcome<'a>>,
+    /// The files that were written, or would be, or why that failed.
+    pub files: Result<Vec<Change>, Failure>,
+}
+
+impl Report<'_> {
+    /// One line for systemd's STATUS=.
+    pub fn summary(&self) -> String {
+        let down: Vec<&str> =
+            self.outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.volume.name.as_str()).collect();
+        match down.as_slice() {
+            [] => format!("{} volume(s) up", self.outcomes.len()),
+            down => format!("{} of {} volume(s) not up: {}", down.len(), self.outcomes.len(), down.join(", ")),
+        }
+    }
+
+    /// What is declared beside what is there.
+    pub fn status(&self) -> Table {
+        let mut table = Table::with_head(&["VOLUME", "STATE", "DEVICE", "FOUND", "MOUNT"]);
+        for Outcome { volume, result, .. } in &self.outcomes {
+            let (state, device, found) = match result {
+                Ok(done) => {
+                    let words: Vec<&str> = done.plan.steps.iter().map(|step| step.action.word()).collect();
+                    let state = if words.is_empty() { "up".to_owned() } else { format!("to do: {}", words.join(", ")) };
+                    (state, done.device.path.display().to_string(), done.plan.found.clone())
+                }
+                Err(failure) => (failure.word().to_owned(), "-".to_owned(), failure.to_string()),
+            };
+            table.row([volume.name.clone(), state, device, found, volume.mount.at.to_string()]);
+        }
+        table
+    }
+
+    /// The worst of all failures, which the exit code tells.
+    pub fn failure(&self) -> Option<&Failure> {
+        let volumes = self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err());
+        volumes.chain(self.files.as_ref().err()).max_by_key(|failure| failure.severity())
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for outcome in &self.outcomes {
+            if self.planned {
+                outcome.planned(f)?;
+            } else {
+                outcome.done(f)?;
+            }
+        }
+        match &self.files {
+            Ok(changes) if self.planned => {
+                changes.iter().try_for_each(|change| writeln!(f, "then {change}"))
+            }
+            Ok(changes) => {
+                changes.iter().try_for_each(|change| writeln!(f, "{change}"))
+            }
+            Err(failure) => writeln!(f, "publishing: {}: {failure}", failure.word()),
+        }
+    }
+}
+
+impl Outcome<'_> {
+    fn done(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.volume.name;
+        let at = &self.volume.mount.at;
+        let took = Seconds(self.took);
+        match &self.result {
+            Ok(done) => {
+                let device = format!("{} ({})", done.device.path.display(), done.plan.found);
+                let steps: Vec<String> = done.plan.steps.iter().map(|step| step.action.done()).collect();
+                match steps.as_slice() {
+                    [] => writeln!(f, "{name}: nothing to do: {device} is at {at}, {took}")?,
+                    steps => writeln!(f, "{name}: {device}: {}, {took}", steps.join(", "))?,
+                }
+                warnings(f, &done.plan)
+            }
+            Err(failure) => writeln!(f, "{name}: {}: {failure}", failure.word()),
+        }
+    }
+
+    fn planned(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.volume.name;
+        match &self.result {
+            Ok(done) => {
+                writeln!(f, "{name}: {} ({})", done.device.path.display(), done.plan.found)?;
+                let mut table = Table::default();
+                let pending = done.device.pending.iter().map(|step| (step.clone(), String::new()));
+                let steps = done.plan.steps.iter().map(|Step { action, reason }| (action.to_string(), reason.clone()));
+                for (number, (step, reason)) in (1..).zip(pending.chain(steps)) {
+                    table.row([format!("  {number}. {step}"), reason]);
+                }
+                if table.is_empty() {
+                    writeln!(f, "  nothing to do: it is at {}", self.volume.mount.at)?;
+                }
+                write!(f, "{table}")?;
+                warnings(f, &done.plan)
+            }
+            Err(failure) => writeln!(f, "{name}: {}: {failure}", failure.word()),
+        }
+    }
+}
+
+fn warnings(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+    plan.warnings.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))
+}
+
+/// A duration as a person reads it: `0.21 s`, `3 ms`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            millis @ 0..100 => write!(f, "{millis} ms"),
+            100..10_000 => write!(f, "{:.2} s", self.0.as_secs_f64()),
+            _ => write!(f, "{:.0} s", self.0.as_secs_f64()),
+        }
+    }
+}
