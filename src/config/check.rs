@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::position::Place;
 use crate::config::problem::{Report, tick};
 use crate::config::schema::{Config, EbsVolume, Source, Target, Volume};
-use crate::config::template::{self, Piece};
+use crate::config::template::{self, Piece, Word};
 use crate::config::tree::{Node, Value};
 
 /// Reports all of it.
@@ -91,7 +91,7 @@ fn metadata(config: &Config, volume: &Volume, tree: &Node, report: &mut Report) 
         let pieces = template::pieces(template).expect("decode took it for a template");
         for piece in &pieces {
             if let Piece::Word(word) = piece
-                && let Some(why) = lacks(&volume.source, word)
+                && let Some(why) = lacks(&volume.source, *word)
             {
                 report.add(&value, why);
             }
@@ -106,8 +106,8 @@ fn metadata(config: &Config, volume: &Volume, tree: &Node, report: &mut Report) 
             // The other words stand for what fleet can carry.
             let said = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => *text,
-                Piece::Word("mount") => &mount,
-                Piece::Word(_) => "",
+                Piece::Word(Word::Mount) => &mount,
+                Piece::Word(Word::VolumeId | Word::Uuid | Word::Name | Word::Size) => "",
             });
             if let Some(wrong) = said.flat_map(str::chars).find(|c| !fleet_takes(*c)) {
                 let message = format!("fleet cannot carry {} in a value: leave it out", tick(&wrong.to_string()));
@@ -118,12 +118,12 @@ fn metadata(config: &Config, volume: &Volume, tree: &Node, report: &mut Report) 
 }
 
 /// Why the source has nothing for the word.
-fn lacks(source: &Source, word: &str) -> Option<&'static str> {
+fn lacks(source: &Source, word: Word) -> Option<&'static str> {
     match source {
         Source::Image { .. } => {
-            (word == "volume-id").then_some("an image has no volume id: use {uuid}, its filesystem's")
+            (word == Word::VolumeId).then_some("an image has no volume id: use {uuid}, its filesystem's")
         }
-        Source::Nfs { .. } => matches!(word, "volume-id" | "uuid" | "size")
+        Source::Nfs { .. } => matches!(word, Word::VolumeId | Word::Uuid | Word::Size)
             .then_some("an nfs export has no volume id, uuid or size: use {name}, {mount} or a text"),
         Source::Device { .. } | Source::Ebs(_) => None,
     }
@@ -136,5 +136,5 @@ fn fleet_key(key: &str) -> bool {
 
 /// fleet splits its metadata at every `,` and `=`, and the value goes through a quoted line of a unit file.
 fn fleet_takes(c: char) -> bool {
-    !(c.is_whitespace() || c.is_control() || "=,\"'\\".contains(c))
+    !(c.is_whitespace() || c.is_control() || "=,#;\"'\\".contains(c))
 }

@@ -37,7 +37,6 @@ pub use flags::volume_from_flags;
 pub use position::Position;
 pub use problem::{Problem, Problems};
 pub use schema::*;
-pub use template::TEMPLATE_WORDS;
 
 use crate::root::Root;
 

@@ -236,6 +236,10 @@ impl MountPoint {
         if text.chars().any(char::is_control) {
             return Err("has a control character in it".into());
         }
+        if text.trim() != text {
+            // systemd drops white space around Where=, and then finds another path than the unit's name says.
+            return Err("begins or ends with white space".into());
+        }
         let normal: PathBuf = Path::new(text).components().collect();
         let dotted = text.split('/').any(|part| part == "." || part == "..");
         if dotted || normal.as_os_str() != text {

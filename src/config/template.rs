@@ -4,15 +4,43 @@
 use crate::config::problem::{instead, tick};
 
 /// What may stand in braces.
-pub const TEMPLATE_WORDS: [&str; 5] = ["volume-id", "uuid", "name", "size", "mount"];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// `{volume-id}`: the EBS volume's id.
+    VolumeId,
+    /// `{uuid}`: the filesystem's.
+    Uuid,
+    /// `{name}`: the volume's name in the config.
+    Name,
+    /// `{size}`: the device's, in bytes.
+    Size,
+    /// `{mount}`: the mount point.
+    Mount,
+}
+
+impl Word {
+    /// All of them.
+    pub const ALL: [Word; 5] = [Word::VolumeId, Word::Uuid, Word::Name, Word::Size, Word::Mount];
+
+    /// As it is written, without the braces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Word::VolumeId => "volume-id",
+            Word::Uuid => "uuid",
+            Word::Name => "name",
+            Word::Size => "size",
+            Word::Mount => "mount",
+        }
+    }
+}
 
 /// A part of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// Stands for itself.
     Text(&'a str),
-    /// One of [`TEMPLATE_WORDS`].
-    Word(&'a str),
+    /// Stands for what it names.
+    Word(Word),
 }
 
 /// The template's parts, in order.
@@ -29,15 +57,11 @@ pub fn pieces(template: &str) -> Result<Vec<Piece<'_>>, String> {
         if word.contains('{') {
             return Err(unbalanced());
         }
-        if !TEMPLATE_WORDS.contains(&word) {
-            return Err(format!(
-                "unknown word {} in {}: {}",
-                tick(word),
-                tick(template),
-                instead(word, &TEMPLATE_WORDS)
-            ));
-        }
-        pieces.extend([Piece::Text(text), Piece::Word(word)]);
+        let Some(known) = Word::ALL.into_iter().find(|known| known.name() == word) else {
+            let instead = instead(word, &Word::ALL.map(Word::name));
+            return Err(format!("unknown word {} in {}: {instead}", tick(word), tick(template)));
+        };
+        pieces.extend([Piece::Text(text), Piece::Word(known)]);
         rest = tail;
     }
     pieces.push(Piece::Text(rest));
@@ -51,10 +75,10 @@ mod tests {
 
     #[test]
     fn a_template_is_text_and_words() {
-        assert_eq!(pieces("{volume-id}").unwrap(), [Piece::Word("volume-id")]);
+        assert_eq!(pieces("{volume-id}").unwrap(), [Piece::Word(Word::VolumeId)]);
         assert_eq!(
             pieces("a{uuid}{name}b").unwrap(),
-            [Piece::Text("a"), Piece::Word("uuid"), Piece::Word("name"), Piece::Text("b")]
+            [Piece::Text("a"), Piece::Word(Word::Uuid), Piece::Word(Word::Name), Piece::Text("b")]
         );
         assert_eq!(pieces("plain").unwrap(), [Piece::Text("plain")]);
         for wrong in ["{", "}", "a{b", "{{uuid}}", "{uuid", "uuid}", "{}", "{volume id}"] {

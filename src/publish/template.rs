@@ -1,11 +1,11 @@
-//! The words in braces that a metadata value may hold, and the text with what they stand for.
+//! The text of a metadata value, its words replaced by what they stand for.
 //! Pure: what a word stands for was found before.
+
+use anyhow::{Result, anyhow};
 
 use crate::bytes::Bytes;
 use crate::config::MountPoint;
-
-/// The words, each written in braces.
-pub const WORDS: &[&str] = &["volume-id", "uuid", "name", "size", "mount"];
+use crate::config::template::{Piece, Word, pieces};
 
 /// What the words stand for, for one volume. `None` where nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,76 +22,35 @@ pub struct Words {
     pub mount: MountPoint,
 }
 
-/// Why a template gives no text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// Braces that do not pair.
-    #[error("a brace in {0:?} has no partner: braces go around a word, as in {{volume-id}}")]
-    Brace(String),
-    /// No word of ours.
-    #[error("{{{0}}} is no word: the words are {words}", words = all_words())]
-    Unknown(String),
-    /// A word that stands for nothing on this volume.
-    #[error("the volume `{volume}` has no value for {{{word}}}: {why}")]
-    NoValue {
-        /// The volume's name.
-        volume: String,
-        /// The word.
-        word: String,
-        /// Why, and the way out.
-        why: &'static str,
-    },
-}
-
-/// The words as a person writes them.
-fn all_words() -> String {
-    WORDS.iter().map(|word| format!("{{{word}}}")).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether `template` is well formed, before anything is known about the volume.
-pub fn check(template: &str) -> Result<(), TemplateError> {
-    let known = |word: &str| WORDS.contains(&word).then(String::new);
-    fill(template, |word| known(word).ok_or_else(|| TemplateError::Unknown(word.to_owned()))).map(drop)
-}
-
 /// `template` with what its words stand for.
-pub fn expand(template: &str, words: &Words) -> Result<String, TemplateError> {
-    fill(template, |word| words.value(word))
+///
+/// # Errors
+/// A word that stands for nothing on this volume, with the reason and the way out.
+pub fn expand(template: &str, words: &Words) -> Result<String> {
+    let pieces = pieces(template).map_err(|problem| anyhow!(problem))?;
+    pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => Ok(text.to_owned()),
+            Piece::Word(word) => words.value(word),
+        })
+        .collect()
 }
 
 impl Words {
-    fn value(&self, word: &str) -> Result<String, TemplateError> {
+    fn value(&self, word: Word) -> Result<String> {
         let (value, why) = match word {
-            "volume-id" => (
+            Word::VolumeId => (
                 self.volume_id.clone(),
                 "its device reports no EBS serial; use {uuid}, or write the id in place of the word",
             ),
-            "uuid" => (self.uuid.clone(), "its filesystem reports none; use {name}"),
-            "size" => (self.size.map(|size| size.0.to_string()), "its device is not known yet; write the number"),
-            "name" => (Some(self.name.clone()), ""),
-            "mount" => (Some(self.mount.to_string()), ""),
-            unknown => return Err(TemplateError::Unknown(unknown.to_owned())),
+            Word::Uuid => (self.uuid.clone(), "its filesystem reports none; use {name}"),
+            Word::Size => (self.size.map(|size| size.0.to_string()), "its device is not known yet; write the number"),
+            Word::Name => (Some(self.name.clone()), ""),
+            Word::Mount => (Some(self.mount.to_string()), ""),
         };
-        value.ok_or_else(|| TemplateError::NoValue { volume: self.name.clone(), word: word.to_owned(), why })
+        value.ok_or_else(|| anyhow!("the volume `{}` has no value for {{{}}}: {why}", self.name, word.name()))
     }
-}
-
-fn fill(template: &str, value: impl Fn(&str) -> Result<String, TemplateError>) -> Result<String, TemplateError> {
-    let unpaired = || TemplateError::Brace(template.to_owned());
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some(brace) = rest.find(['{', '}']) {
-        let (before, from) = rest.split_at(brace);
-        let (word, after) = from.strip_prefix('{').and_then(|from| from.split_once('}')).ok_or_else(unpaired)?;
-        if word.contains('{') {
-            return Err(unpaired());
-        }
-        text.push_str(before);
-        text.push_str(&value(word)?);
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -117,37 +76,24 @@ mod tests {
             ("a-{uuid}.{name}", "a-0b1c.postgres"),
             ("{size}{mount}", "67108864/data/postgres"),
         ] {
-            assert_eq!(expand(template, &words()).as_deref(), Ok(text), "{template}");
+            assert_eq!(expand(template, &words()).unwrap(), text, "{template}");
         }
         // A value is not a template.
         let odd = Words { name: "{uuid}".into(), ..words() };
-        assert_eq!(expand("{name}", &odd).as_deref(), Ok("{uuid}"));
+        assert_eq!(expand("{name}", &odd).unwrap(), "{uuid}");
     }
 
     #[test]
-    fn every_word_has_a_value_and_is_checked() {
-        for word in WORDS {
-            let template = format!("{{{word}}}");
-            assert_eq!(check(&template), Ok(()));
-            assert!(expand(&template, &words()).is_ok());
-        }
-    }
-
-    #[test]
-    fn errors_say_the_way_out() {
+    fn a_word_without_a_value_says_the_way_out() {
         let bare = Words { volume_id: None, ..words() };
-        for (template, error) in [
-            (
-                "{volume-id}",
-                "the volume `postgres` has no value for {volume-id}: its device reports no EBS serial; \
-                 use {uuid}, or write the id in place of the word",
-            ),
-            ("{id}", "{id} is no word: the words are {volume-id}, {uuid}, {name}, {size}, {mount}"),
-            ("{name", "a brace in \"{name\" has no partner: braces go around a word, as in {volume-id}"),
-            ("name}", "a brace in \"name}\" has no partner: braces go around a word, as in {volume-id}"),
-            ("{{name}}", "a brace in \"{{name}}\" has no partner: braces go around a word, as in {volume-id}"),
-        ] {
-            assert_eq!(expand(template, &bare).unwrap_err().to_string(), error);
+        assert_eq!(
+            expand("{volume-id}", &bare).unwrap_err().to_string(),
+            "the volume `postgres` has no value for {volume-id}: its device reports no EBS serial; \
+             use {uuid}, or write the id in place of the word"
+        );
+        assert!(expand("{name", &bare).is_err());
+        for word in Word::ALL {
+            assert!(expand(&format!("{{{}}}", word.name()), &words()).is_ok());
         }
     }
 }
