@@ -77,7 +77,7 @@ fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&
         let plan = plan::plan(volume, &facts)?;
         done(volume, &device, plan)
     });
-    let files = publish::files(root, &config.publish, &published(&outcomes), &[]);
+    let files = publish::files(root, &config.publish, &published(&outcomes), &down(&outcomes));
     let files = files.and_then(|files| publish::files::pending(root, &files)).map_err(Failure::Failed);
     Report { command, planned: true, outcomes, files }
 }
@@ -127,6 +127,9 @@ pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Fa
     Ok(publish::files(root, &[], &declared, &[])?)
 }
 
+/// Stands in a plan for the UUID that mkfs will draw.
+const NEW_UUID: &str = "00000000-0000-0000-0000-000000000000";
+
 /// What systemd and the schedulers are told of the volumes that stand.
 fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
     let standing = outcomes.iter().filter_map(|outcome| Some((outcome.volume, outcome.result.as_ref().ok()?)));
@@ -134,7 +137,7 @@ fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
         .map(|(volume, done)| {
             let words = Words {
                 volume_id: done.device.volume_id.as_ref().map(ToString::to_string),
-                uuid: done.filesystem.as_ref().map(|found| found.uuid.clone()),
+                uuid: done.filesystem.as_ref().map(|found| found.uuid.clone()).or_else(|| done.plan.formats().then(|| NEW_UUID.into())),
                 name: volume.name.clone(),
                 size: Some(done.device.size),
                 mount: volume.mount.at.clone(),

@@ -68,7 +68,10 @@ pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Fa
             prove_identity(&device)?;
             Ok(device)
         }
-        Source::Image { path, size } => image::locate(&root.path(path), *size, effort),
+        Source::Image { path, size } => {
+            let device = image::locate(&root.path(path), *size, effort)?;
+            Ok(Device { said: path.clone(), ..device })
+        }
         Source::Ebs(_) => Err(not_there_yet("ebs")),
         Source::Nfs { .. } => Err(not_there_yet("nfs")),
     }
@@ -173,8 +176,8 @@ impl Device {
     /// The name that carries the serial is preferred, then the shorter one: udev makes `…_1` and `-ns-1`
     /// twins for NVMe namespaces, and WWN links that say nothing to a reader.
     pub fn stable_path(&self) -> PathBuf {
-        if let Some(image) = &self.image {
-            return image.clone();
+        if self.image.is_some() {
+            return self.said.clone();
         }
         let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
         let links = std::fs::read_dir("/dev/disk/by-id").into_iter().flatten().flatten();

@@ -186,6 +186,11 @@ impl Plan {
         self
     }
 
+    /// Whether it makes a filesystem.
+    pub fn formats(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Format { .. }))
+    }
+
     /// Whether any step writes to the device itself.
     pub fn writes_to_device(&self) -> bool {
         self.steps.iter().any(|step| step.action.writes_to_device())
