@@ -50,7 +50,9 @@ pub fn grow<'a>(root: &Root, volumes: &[&'a Volume]) -> Report<'a> {
 /// One volume, from its source to its mount.
 fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     let mut device = locate::locate(&volume.source, root, Effort::Bring)?;
-    let judge = |device: &Device| -> Result<Plan, Failure> { Ok(plan::plan(volume, &probe::facts(device, &volume.mount, root)?)?) };
+    let judge = |device: &Device| -> Result<Plan, Failure> {
+        Ok(plan::plan(volume, &probe::facts(device, &volume.mount, root)?)?)
+    };
 
     let mut plan = judge(&device);
     // A boot that changes nothing takes no lock. Whatever else was found, a refusal included, may be the
@@ -85,7 +87,10 @@ fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&
 fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     let mut device = locate::locate(&volume.source, root, Effort::Look)?;
     if !probe::is_mounted(&volume.mount, root) {
-        return Err(Failure::Failed(anyhow!("it is not mounted at {}: only what is mounted grows here (`volinit up` mounts it)", volume.mount.at)));
+        return Err(Failure::Failed(anyhow!(
+            "it is not mounted at {}: only what is mounted grows here (`volinit up` mounts it)",
+            volume.mount.at
+        )));
     }
     let lock = apply::lock(&device, false)?;
     device.refresh()?;
@@ -120,7 +125,13 @@ fn publish(root: &Root, config: &Config, outcomes: &[Outcome<'_>]) -> Result<Vec
 pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Failure> {
     let declared = volumes.iter().map(|volume| {
         let what = locate::declared(&volume.source)?.display().to_string();
-        let words = Words { volume_id: None, uuid: None, name: volume.name.clone(), size: None, mount: volume.mount.at.clone() };
+        let words = Words {
+            volume_id: None,
+            uuid: None,
+            name: volume.name.clone(),
+            size: None,
+            mount: volume.mount.at.clone(),
+        };
         Ok(Published { volume, what, words, network: is_network(volume) })
     });
     let declared = declared.collect::<Result<Vec<_>, Failure>>()?;
@@ -137,7 +148,11 @@ fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
         .map(|(volume, done)| {
             let words = Words {
                 volume_id: done.device.volume_id.as_ref().map(ToString::to_string),
-                uuid: done.filesystem.as_ref().map(|found| found.uuid.clone()).or_else(|| done.plan.formats().then(|| NEW_UUID.into())),
+                uuid: done
+                    .filesystem
+                    .as_ref()
+                    .map(|found| found.uuid.clone())
+                    .or_else(|| done.plan.formats().then(|| NEW_UUID.into())),
                 name: volume.name.clone(),
                 size: Some(done.device.size),
                 mount: volume.mount.at.clone(),
@@ -173,17 +188,22 @@ pub fn parents<'a>(volume: &'a Volume, all: &'a [Volume]) -> impl Iterator<Item 
 }
 
 /// Does `work` for all volumes at once; one that lies on another waits for that one, and only for that one.
-fn side_by_side<'a>(volumes: &[&'a Volume], work: impl Fn(&Volume) -> Result<Done, Failure> + Sync) -> Vec<Outcome<'a>> {
+fn side_by_side<'a>(
+    volumes: &[&'a Volume],
+    work: impl Fn(&Volume) -> Result<Done, Failure> + Sync,
+) -> Vec<Outcome<'a>> {
     let ended: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
     let one_more = Condvar::new();
     let run = |volume: &'a Volume| {
-        let mut below = volumes.iter().copied().filter(|other| parents(volume, std::slice::from_ref(*other)).next().is_some());
+        let mut below =
+            volumes.iter().copied().filter(|other| parents(volume, std::slice::from_ref(*other)).next().is_some());
         let parents: Vec<&Volume> = below.by_ref().collect();
         let board = ended.lock().unwrap_or_else(PoisonError::into_inner);
         let board = one_more
             .wait_while(board, |ended| parents.iter().any(|parent| !ended.contains_key(parent.name.as_str())))
             .unwrap_or_else(PoisonError::into_inner);
-        let broken = parents.iter().find(|parent| board.get(parent.name.as_str()) == Some(&false)).map(|parent| &parent.name);
+        let broken =
+            parents.iter().find(|parent| board.get(parent.name.as_str()) == Some(&false)).map(|parent| &parent.name);
         drop(board);
 
         let started = Instant::now();

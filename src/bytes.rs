@@ -11,13 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bytes(pub u64);
 
 /// util-linux's suffixes: `K` and `KiB` are 1024, `KB` is 1000 (`man truncate`, `man losetup`).
-const UNITS: [(&str, u64); 5] = [
-    ("K", 1 << 10),
-    ("M", 1 << 20),
-    ("G", 1 << 30),
-    ("T", 1 << 40),
-    ("P", 1 << 50),
-];
+const UNITS: [(&str, u64); 5] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40), ("P", 1 << 50)];
 
 impl Bytes {
     /// `n` MiB.
@@ -49,7 +43,9 @@ impl fmt::Display for Bytes {
 
 /// Why a text is not a size.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a size: write a whole number with a unit, as in 512M, 50G or 1T (powers of 1024; KB, MB, GB are powers of 1000)")]
+#[error(
+    "{0:?} is not a size: write a whole number with a unit, as in 512M, 50G or 1T (powers of 1024; KB, MB, GB are powers of 1000)"
+)]
 pub struct NotASize(String);
 
 impl FromStr for Bytes {
@@ -65,10 +61,8 @@ impl FromStr for Bytes {
         let factor = match unit.as_str() {
             "" | "B" => 1,
             unit => {
-                let (power, (_, binary)) = (1u32..)
-                    .zip(UNITS)
-                    .find(|(_, (letter, _))| unit.starts_with(letter))
-                    .ok_or_else(wrong)?;
+                let (power, (_, binary)) =
+                    (1u32..).zip(UNITS).find(|(_, (letter, _))| unit.starts_with(letter)).ok_or_else(wrong)?;
                 match &unit[1..] {
                     "" | "IB" => binary,
                     "B" => 1000u64.pow(power),
@@ -103,13 +97,9 @@ mod tests {
 
     #[test]
     fn sizes_are_printed_for_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (4096, "4 KiB"),
-            (50 << 30, "50 GiB"),
-            ((1 << 30) + (1 << 29), "1.5 GiB"),
-        ] {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (4096, "4 KiB"), (50 << 30, "50 GiB"), ((1 << 30) + (1 << 29), "1.5 GiB")]
+        {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
     }

@@ -7,7 +7,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 /// Brings a stateful service's volume back to its node before the service starts.
 #[derive(Debug, Parser)]
 #[command(name = "volinit", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done or nothing to do, 1 failed, 2 usage or config, 3 refused (data at risk), 4 not there.")]
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do, 1 failed, 2 usage or config, 3 refused (data at risk), 4 not there."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -45,7 +45,8 @@ type Sequence = for<'a> fn(&Root, &'a Config, &[&'a Volume]) -> Report<'a>;
 fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Result<ExitCode, Failure> {
     let config = match (&which.device, &which.mount) {
         (Some(device), Some(mount)) => {
-            let volume = config::volume_from_flags(device, mount, which.fs.as_deref(), which.label.as_deref()).map_err(usage)?;
+            let volume =
+                config::volume_from_flags(device, mount, which.fs.as_deref(), which.label.as_deref()).map_err(usage)?;
             Config { volumes: vec![volume], publish: vec![] }
         }
         _ => load(cli, root)?,
@@ -68,7 +69,7 @@ fn finish(cli: &Cli, report: &Report) -> Result<ExitCode, Failure> {
         print(report)?;
     }
     if report.command == "up" {
-        progress::ready(&report.summary());
+        progress::ended(report.failure().is_none(), &report.summary());
     }
     Ok(report.failure().map_or(ExitCode::SUCCESS, ExitCode::from))
 }
@@ -77,7 +78,11 @@ fn check(cli: &Cli, root: &Root, files: &[std::path::PathBuf]) -> Result<ExitCod
     let files = if files.is_empty() { &cli.config } else { files };
     let loaded = config::load(root, files);
     if cli.json {
-        let problems = loaded.as_ref().err().map(|problems| problems.0.iter().map(json::Problem::from).collect()).unwrap_or_default();
+        let problems = loaded
+            .as_ref()
+            .err()
+            .map(|problems| problems.0.iter().map(json::Problem::from).collect())
+            .unwrap_or_default();
         print_json(&Document::Check { version: json::VERSION, problems })?;
     }
     match loaded {
@@ -193,10 +198,11 @@ fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Fail
     if let Some(unknown) = names.names.iter().find(|name| !config.volumes.iter().any(|volume| volume.name == **name)) {
         return Err(Failure::Usage(anyhow!("there is no volume `{unknown}` in the config; it has: {}", known())));
     }
-    let named = |volume: &Volume| names.names.is_empty() || names.names.contains(&volume.name);
+    let asked = |volume: &Volume| names.names.is_empty() || names.names.contains(&volume.name);
     let needed = |volume: &Volume| {
-        let mut above = config.volumes.iter().filter(|other| named(other)).flat_map(|other| boot::parents(other, &config.volumes));
-        named(volume) || above.any(|parent| parent.name == volume.name)
+        let mut above =
+            config.volumes.iter().filter(|other| asked(other)).flat_map(|other| boot::parents(other, &config.volumes));
+        asked(volume) || above.any(|parent| parent.name == volume.name)
     };
     Ok(config.volumes.iter().filter(|volume| needed(volume)).collect())
 }
@@ -214,7 +220,9 @@ fn print_json(document: &Document) -> Result<(), Failure> {
 fn print(text: &impl std::fmt::Display) -> Result<(), Failure> {
     progress::clear();
     match write!(stdout(), "{text}").and_then(|()| stdout().flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow!(error).context("writing to stdout").into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow!(error).context("writing to stdout").into())
+        }
         _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use nix::libc::c_int;
 use crate::bytes::Bytes;
 
 mod raw {
-    //! Numbers and layouts: linux/fs.h, linux/loop.h, linux/btrfs.h, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h.
+    //! Numbers and layouts: linux/fs.h, linux/loop.h, linux/btrfs.h, fs/ext4/ext4.h, `fs/xfs/libxfs/xfs_fs.h`.
     use nix::libc::{c_int, c_ulong};
 
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
@@ -162,7 +162,8 @@ pub fn free_loop(control: &File) -> Result<u32> {
 
 /// Puts `backing` behind the loop device in one step (Linux 5.8). `EBUSY`: another was quicker.
 pub fn attach_loop(device: &File, backing: &File, name: &Path) -> Result<()> {
-    let mut config = raw::LoopConfig { fd: backing.as_raw_fd().cast_unsigned(), block_size: 0, info: NO_LOOP, reserved: [0; 8] };
+    let mut config =
+        raw::LoopConfig { fd: backing.as_raw_fd().cast_unsigned(), block_size: 0, info: NO_LOOP, reserved: [0; 8] };
     fill(&mut config.info.file_name, name.as_os_str().as_encoded_bytes());
     // SAFETY: the structure outlives the call; the kernel takes its own reference to the backing file.
     unsafe { raw::loop_configure(device.as_raw_fd(), &raw const config)? };
@@ -184,7 +185,7 @@ pub fn loop_backing(device: &File) -> Result<(u64, u64)> {
     Ok((info.device, info.inode))
 }
 
-/// Grows a mounted ext4 to `blocks` of its own blocks. `EPERM`: CAP_SYS_RESOURCE is missing.
+/// Grows a mounted ext4 to `blocks` of its own blocks. `EPERM`: `CAP_SYS_RESOURCE` is missing.
 pub fn grow_ext4(mounted: &File, blocks: u64) -> Result<()> {
     // SAFETY: the kernel reads one u64.
     unsafe { raw::ext4_resize_fs(mounted.as_raw_fd(), &raw const blocks)? };
@@ -220,7 +221,14 @@ pub fn btrfs_device(mounted: &File, is_the_one: impl Fn(&Path) -> bool) -> Resul
     // SAFETY: the kernel fills the structure.
     unsafe { raw::btrfs_fs_info(mounted.as_raw_fd(), &raw mut filesystem)? };
     for devid in 1..=filesystem.max_id {
-        let mut info = raw::BtrfsDevInfo { devid, uuid: [0; 16], bytes_used: 0, total_bytes: 0, unused: [0; 379], path: [0; 1024] };
+        let mut info = raw::BtrfsDevInfo {
+            devid,
+            uuid: [0; 16],
+            bytes_used: 0,
+            total_bytes: 0,
+            unused: [0; 379],
+            path: [0; 1024],
+        };
         // SAFETY: the kernel reads devid and fills the rest.
         match unsafe { raw::btrfs_dev_info(mounted.as_raw_fd(), &raw mut info) } {
             // Ids of removed devices leave gaps.
@@ -265,4 +273,3 @@ fn fill(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len() - 1);
     field[..length].copy_from_slice(&text[..length]);
 }
-

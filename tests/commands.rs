@@ -1,4 +1,5 @@
 //! The commands as a person uses them: late and absent devices, images, several volumes, JSON, exit codes.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 mod rig;
 
@@ -23,7 +24,10 @@ fn a_late_device_is_waited_for() {
     let running = up.args(["up"]).stdout(Stdio::piped()).spawn().unwrap();
     // It is waiting once it watches; the folder on the way comes first, as with udev.
     let watches = format!("/proc/{}/fdinfo", running.id());
-    while !fs::read_dir(&watches).unwrap().any(|fd| fs::read_to_string(fd.unwrap().path()).is_ok_and(|info| info.contains("inotify"))) {
+    while !fs::read_dir(&watches)
+        .unwrap()
+        .any(|fd| fs::read_to_string(fd.unwrap().path()).is_ok_and(|info| info.contains("inotify")))
+    {
         thread::yield_now();
     }
     fs::create_dir(link.parent().unwrap()).unwrap();
@@ -32,7 +36,10 @@ fn a_late_device_is_waited_for() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(rig.mount_at("/data/pg").is_some());
     let unit = rig.read("/etc/systemd/system/data-pg.mount");
-    assert!(unit.contains(&format!("What={}\n", link.display())), "the path that was said is the one that lasts: {unit}");
+    assert!(
+        unit.contains(&format!("What={}\n", link.display())),
+        "the path that was said is the one that lasts: {unit}"
+    );
 }
 
 #[test]
@@ -52,7 +59,9 @@ fn an_image_is_made_attached_once_and_grown() {
     let rig = Rig::new();
     let config = |size: &str| {
         let source = format!("{{ image: /var/lib/volinit/pg.img, size: {size} }}");
-        rig.config(&format!("volumes:\n  pg:\n    source: {source}\n    filesystem: {{ type: xfs }}\n    mount: /data/pg\n"));
+        rig.config(&format!(
+            "volumes:\n  pg:\n    source: {source}\n    filesystem: {{ type: xfs }}\n    mount: /data/pg\n"
+        ));
     };
     config("320M");
     let plan = rig.volinit(&["plan"]);
@@ -114,7 +123,9 @@ fn several_volumes_each_have_an_outcome_of_their_own() {
     let mut rig = Rig::new();
     let (data, wal, broken) = (rig.disk(SIZE), rig.disk(SIZE), rig.disk(SIZE));
     broken.write_at(5 * MIB, b"somebody's");
-    let volume = |name: &str, device: &str, at: &str| format!("  {name}:\n    source: {{ device: {device} }}\n    mount: {at}\n");
+    let volume = |name: &str, device: &str, at: &str| {
+        format!("  {name}:\n    source: {{ device: {device} }}\n    mount: {at}\n")
+    };
     // By name the inner one comes first: the order is that of the mount points.
     rig.config(&format!(
         "volumes:\n{}{}{}{}",
@@ -129,7 +140,11 @@ fn several_volumes_each_have_an_outcome_of_their_own() {
     assert!(lines[0].starts_with("a-wal: ") && lines[0].contains("mounted at"), "{}", up.out);
     assert!(lines[1].starts_with("b-data: ") && lines[1].contains("mounted at"), "{}", up.out);
     assert!(lines[2].starts_with("c-broken: refused: "), "{}", up.out);
-    assert!(lines[3].starts_with("d-inside-broken: failed: it lies on the volume `c-broken`, which is not there"), "{}", up.out);
+    assert!(
+        lines[3].starts_with("d-inside-broken: failed: it lies on the volume `c-broken`, which is not there"),
+        "{}",
+        up.out
+    );
     assert_eq!(rig.mount_at("/data/pg/wal").unwrap().0, wal.name());
     assert!(!rig.path("/etc/systemd/system/data-redis.mount").exists());
 
@@ -157,7 +172,11 @@ fn twenty_at_once_make_one_filesystem() {
     let formatted = ran.iter().filter(|ran| ran.out.contains("formatted")).count();
     assert_eq!(formatted, 1, "{ran:#?}");
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    assert_eq!(mounts.lines().filter(|line| line.starts_with(&format!("{} ", disk.name()))).count(), 1, "mounted more than once");
+    assert_eq!(
+        mounts.lines().filter(|line| line.starts_with(&format!("{} ", disk.name()))).count(),
+        1,
+        "mounted more than once"
+    );
 }
 
 #[test]
@@ -176,14 +195,18 @@ fn metadata_is_taken_back_when_the_volume_does_not_come() {
     rig.unmount("/data/pg");
     fs::remove_file(&link).unwrap();
     assert_eq!(rig.volinit(&["up"]).code, Some(4));
-    assert!(!rig.read("/etc/fleet/fleet.conf").contains("postgres"), "fleet would start the service where its volume is not");
+    assert!(
+        !rig.read("/etc/fleet/fleet.conf").contains("postgres"),
+        "fleet would start the service where its volume is not"
+    );
 }
 
 #[test]
 fn every_json_document_is_as_its_schema_says() {
     let mut rig = Rig::new();
     let disk = rig.disk(SIZE);
-    let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/volinit-json.schema.json")).unwrap();
+    let schema =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/volinit-json.schema.json")).unwrap();
     let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
     let document = |arguments: &[&str], code| -> Value {
         let ran = rig.volinit(&[arguments, &["--json"]].concat());
@@ -196,7 +219,8 @@ fn every_json_document_is_as_its_schema_says() {
     };
     rig.config(&format!("volumes:\n  pg:\n    source: {{ device: {} }}\n    mount: /data/pg\n", disk.name()));
     let plan = document(&["plan"], 0);
-    let steps: Vec<&str> = plan["volumes"][0]["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap()).collect();
+    let steps: Vec<&str> =
+        plan["volumes"][0]["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap()).collect();
     assert_eq!(steps, ["format", "mount"]);
     let up = document(&["up"], 0);
     assert_eq!(up["volumes"][0]["outcome"], "changed");
@@ -215,7 +239,10 @@ fn every_json_document_is_as_its_schema_says() {
     disk.write_at(1080, &[0, 0]);
     let refused = document(&["up"], 3);
     assert_eq!(refused["volumes"][0]["outcome"], "refused");
-    assert!(refused["volumes"][0]["error"].as_str().unwrap().contains("is not blank") || refused["volumes"][0]["error"].as_str().unwrap().contains("backup"));
+    assert!(
+        refused["volumes"][0]["error"].as_str().unwrap().contains("is not blank")
+            || refused["volumes"][0]["error"].as_str().unwrap().contains("backup")
+    );
     rig.config("volumes: { pg: { sorce: {} } }\n");
     let check = document(&["check"], 2);
     assert_eq!(check["problems"][0]["line"], 1, "{check}");
@@ -224,7 +251,9 @@ fn every_json_document_is_as_its_schema_says() {
 #[test]
 fn wrong_usage_and_a_wrong_config_are_exit_2() {
     let rig = Rig::new();
-    for arguments in [&["upp"][..], &["up", "--device", "/dev/x"], &["up", "--device", "/dev/x", "--mount", "data"], &["up"]] {
+    for arguments in
+        [&["upp"][..], &["up", "--device", "/dev/x"], &["up", "--device", "/dev/x", "--mount", "data"], &["up"]]
+    {
         let ran = rig.volinit(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{arguments:?}: {ran:?}");

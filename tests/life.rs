@@ -1,4 +1,5 @@
 //! A volume's life on a real block device, for each filesystem: blank, up, up again, larger, larger again.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 mod rig;
 
@@ -56,7 +57,8 @@ fn planned_blank(rig: &Rig, disk: &Disk, kind: &str) {
     let (bytes, files) = (disk.fingerprint(), rig.snapshot());
     let plan = rig.volinit(&["plan"]);
     assert_eq!(plan.code, Some(0), "{plan:?}");
-    let steps = [&format!("1. format as {kind}"), "2. mount at ROOT/data/postgres", "3. set owner 999 group 997 mode 0700"];
+    let steps =
+        [&format!("1. format as {kind}"), "2. mount at ROOT/data/postgres", "3. set owner 999 group 997 mode 0700"];
     for (line, step) in plan.out.lines().skip(1).zip(steps) {
         assert!(line.trim_start().starts_with(step), "{line}");
     }

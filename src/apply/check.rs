@@ -26,8 +26,14 @@ pub fn check(device: &Device, force: bool) -> Result<(), Failure> {
         }
         Some(4..=7) => Err(Failure::Refused(Refusal {
             subject: device.path.display().to_string(),
-            found: format!("carries an ext4 with errors that e2fsck -p can't mend by itself: {}", last_words(&output.stdout)),
-            way_out: format!("Take a snapshot or a copy, then `e2fsck -f {}`, which asks before each repair.", device.path.display()),
+            found: format!(
+                "carries an ext4 with errors that e2fsck -p can't mend by itself: {}",
+                last_words(&output.stdout)
+            ),
+            way_out: format!(
+                "Take a snapshot or a copy, then `e2fsck -f {}`, which asks before each repair.",
+                device.path.display()
+            ),
             written: true,
         })),
         _ => Err(failed(argv, &output).context(format!("checking {}", device.path.display())).into()),

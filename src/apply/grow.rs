@@ -42,7 +42,8 @@ pub fn mounted(device: &Device, kind: FsType, at: &Path) -> Result<()> {
 pub fn unmounted(device: &Device) -> Result<()> {
     let writable = device.reopen(true)?;
     let what = format!("resize2fs on {}", device.path.display());
-    succeed(&what, &["resize2fs", &path_of(&writable)]).with_context(|| format!("growing {}", device.path.display()))?;
+    succeed(&what, &["resize2fs", &path_of(&writable)])
+        .with_context(|| format!("growing {}", device.path.display()))?;
     Ok(())
 }
 

@@ -29,7 +29,8 @@ pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Re
     let about = probe::about(device)?;
     let real = at.canonicalize().with_context(mounting)?;
     if !about.mounts.iter().any(|mounted| mounted.at == real) {
-        unmount(at, UnmountFlags::empty()).with_context(|| format!("unmounting {}, which turned out to be another disk", at.display()))?;
+        unmount(at, UnmountFlags::empty())
+            .with_context(|| format!("unmounting {}, which turned out to be another disk", at.display()))?;
         bail!("{} became another disk while it was mounted; it was unmounted again", device.path.display());
     }
     Ok(())
@@ -78,7 +79,8 @@ fn split(options: &[String]) -> (MountFlags, String) {
             "nostrictatime" => flags -= MountFlags::STRICTATIME,
             "silent" => flags |= MountFlags::SILENT,
             "loud" => flags -= MountFlags::SILENT,
-            "defaults" | "auto" | "noauto" | "nofail" | "fail" | "_netdev" | "user" | "nouser" | "users" | "owner" | "group" | "loop" => {}
+            "defaults" | "auto" | "noauto" | "nofail" | "fail" | "_netdev" | "user" | "nouser" | "users" | "owner"
+            | "group" | "loop" => {}
             other if other.starts_with("x-") || other.starts_with("comment=") => {}
             other => data.push(other),
         }
@@ -101,7 +103,8 @@ mod tests {
     #[test]
     fn options_are_split_as_mount_8_would() {
         let options = |list: &[&str]| split(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let (flags, data) = options(&["noatime", "nodev", "ro", "rw", "nofail", "_netdev", "x-foo", "compress=zstd", "commit=5"]);
+        let (flags, data) =
+            options(&["noatime", "nodev", "ro", "rw", "nofail", "_netdev", "x-foo", "compress=zstd", "commit=5"]);
         assert_eq!(flags, MountFlags::NOATIME | MountFlags::NODEV);
         assert_eq!(data, "compress=zstd,commit=5");
         assert_eq!(options(&[]), (MountFlags::empty(), String::new()));

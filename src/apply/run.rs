@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn a_failure_tells_the_command_its_status_and_its_words() {
         let error = succeed("", &["sh", "-c", "echo first; echo no >&2; echo way >&2; exit 3"]).unwrap_err();
-        assert_eq!(error.to_string(), "`sh -c echo first; echo no >&2; echo way >&2; exit 3` ended with exit status: 3: no; way");
+        assert_eq!(
+            error.to_string(),
+            "`sh -c echo first; echo no >&2; echo way >&2; exit 3` ended with exit status: 3: no; way"
+        );
         let error = succeed("", &["sh", "-c", "kill -9 $$"]).unwrap_err().to_string();
         assert!(error.contains("signal: 9") && error.ends_with("it said nothing"), "{error}");
     }

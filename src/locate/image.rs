@@ -83,11 +83,11 @@ fn look(path: &Path, size: Bytes) -> anyhow::Result<Device> {
 
 /// What the image would be like: a nameless file of its size, so that the plan is made from real reads.
 fn rehearse(path: &Path, size: Bytes) -> anyhow::Result<Device> {
-    let file = tempfile::tempfile().and_then(|file| file.set_len(size.0).map(|()| file)).context("making a file to plan with")?;
-    let pending = vec![
-        format!("make {}, sparse, {size}", path.display()),
-        format!("attach {} to a loop device", path.display()),
-    ];
+    let file = tempfile::tempfile()
+        .and_then(|file| file.set_len(size.0).map(|()| file))
+        .context("making a file to plan with")?;
+    let pending =
+        vec![format!("make {}, sparse, {size}", path.display()), format!("attach {} to a loop device", path.display())];
     let path = path.to_owned();
     Ok(Device { file, said: path.clone(), path, number: None, sysfs: None, size, diskseq: None, pending, image: None })
 }
@@ -125,8 +125,13 @@ fn attach(file: &File, path: &Path) -> anyhow::Result<std::path::PathBuf> {
             }
             // Another process took it between the question and the answer.
             Err(Errno::EBUSY) => {}
-            Err(errno) => return Err(errno).with_context(|| format!("attaching {} to {}", path.display(), node.display())),
+            Err(errno) => {
+                return Err(errno).with_context(|| format!("attaching {} to {}", path.display(), node.display()));
+            }
         }
     }
-    Err(anyhow!("no loop device could be had for {} in {ATTEMPTS} attempts: others take each free one first", path.display()))
+    Err(anyhow!(
+        "no loop device could be had for {} in {ATTEMPTS} attempts: others take each free one first",
+        path.display()
+    ))
 }

@@ -104,7 +104,10 @@ fn device(path: &Path, timeout: Duration) -> Result<Device, Failure> {
     drop(waiting);
     found.ok_or_else(|| {
         let waited = if timeout.is_zero() { String::new() } else { format!(" after {} s", timeout.as_secs()) };
-        Failure::Absent(anyhow!("{} is not there{waited}: attach it, or correct `device`; `volinit devices` lists what is there", path.display()))
+        Failure::Absent(anyhow!(
+            "{} is not there{waited}: attach it, or correct `device`; `volinit devices` lists what is there",
+            path.display()
+        ))
     })
 }
 
@@ -126,7 +129,17 @@ impl Device {
         if meta.is_file() {
             let size = Bytes(meta.len());
             let path = path.to_owned();
-            return Ok(Device { file, said: path.clone(), path, number: None, sysfs: None, size, diskseq: None, pending: vec![], image: None });
+            return Ok(Device {
+                file,
+                said: path.clone(),
+                path,
+                number: None,
+                sysfs: None,
+                size,
+                diskseq: None,
+                pending: vec![],
+                image: None,
+            });
         }
         if !meta.file_type().is_block_device() {
             return Err(anyhow!("{} is not a block device", path.display()));
@@ -138,7 +151,17 @@ impl Device {
         let path = node.unwrap_or_else(|| said.to_owned());
         let size = ioctl::size(&file).with_context(|| format!("asking {} for its size", path.display()))?;
         let diskseq = ioctl::diskseq(&file).ok();
-        Ok(Device { file, path, said: said.to_owned(), number: Some(number), sysfs, size, diskseq, pending: vec![], image: None })
+        Ok(Device {
+            file,
+            path,
+            said: said.to_owned(),
+            number: Some(number),
+            sysfs,
+            size,
+            diskseq,
+            pending: vec![],
+            image: None,
+        })
     }
 
     /// The same device once more, under the kernel's current path: fails when it is another one by now.
@@ -161,7 +184,8 @@ impl Device {
     /// Asks for the size once more: it may have grown.
     pub fn refresh(&mut self) -> anyhow::Result<()> {
         if self.number.is_some() {
-            self.size = ioctl::size(&self.file).with_context(|| format!("asking {} for its size", self.path.display()))?;
+            self.size =
+                ioctl::size(&self.file).with_context(|| format!("asking {} for its size", self.path.display()))?;
         }
         Ok(())
     }
@@ -212,7 +236,9 @@ fn prove_identity(device: &Device) -> Result<(), Failure> {
     Err(Failure::Refused(Refusal {
         subject: device.said.display().to_string(),
         found: format!("leads to {}, which {reports}: it is not {meant}", device.path.display()),
-        way_out: "The link is stale or wrong: `udevadm trigger` makes it anew; `volinit devices` shows which disk is which.".into(),
+        way_out:
+            "The link is stale or wrong: `udevadm trigger` makes it anew; `volinit devices` shows which disk is which."
+                .into(),
         written: false,
     }))
 }

@@ -44,6 +44,7 @@ impl Sysfs {
     }
 
     /// The disk that this is a partition of; itself where it is none.
+    #[must_use]
     pub fn whole(&self) -> Sysfs {
         match self.0.parent() {
             Some(disk) if self.0.join("partition").exists() => Sysfs(disk.to_owned()),

@@ -27,7 +27,10 @@ impl Growth {
     /// Makes the image larger first, where there is one and it has to be.
     pub fn enlarge(&self, plan: &mut Plan) {
         if let Some(image) = &self.image {
-            plan.step(Action::EnlargeImage { image: image.clone(), to: self.to }, format!("the config asks for {}", self.to));
+            plan.step(
+                Action::EnlargeImage { image: image.clone(), to: self.to },
+                format!("the config asks for {}", self.to),
+            );
         }
     }
 }

@@ -242,7 +242,8 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof) -> Result<Plan, Refusal>
     if let Some(grow) = growth::of_image(volume, facts) {
         grow.enlarge(&mut plan);
     }
-    let reason = format!("no signature, and only zeros in the {} that were read at {} places", proof.bytes_read, proof.reads);
+    let reason =
+        format!("no signature, and only zeros in the {} that were read at {} places", proof.bytes_read, proof.reads);
     plan.step(Action::Format { kind }, reason);
     plan.step(Action::Mount { kind, at: facts.target.path.clone() }, "it is not mounted");
     Ok(plan)
@@ -278,7 +279,8 @@ fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refu
     match &grow {
         Some(grow) if kind == FsType::Ext4 && !facts.may_grow_mounted_ext4 => {
             // resize2fs refuses a filesystem that was mounted since its last whole check.
-            let reason = asks.unwrap_or_else(|| "resize2fs asks for a whole check before it grows an unmounted ext4".into());
+            let reason =
+                asks.unwrap_or_else(|| "resize2fs asks for a whole check before it grows an unmounted ext4".into());
             plan.step(Action::Check { force: true }, reason);
             let reason = format!("{}; without CAP_SYS_RESOURCE it can't grow once it is mounted", grow.reason());
             plan.step(Action::GrowUnmounted, reason);
@@ -308,3 +310,6 @@ fn permit(volume: &Volume, facts: &Facts) -> Option<Action> {
 fn describe(kind: FsType, label: &str) -> String {
     if label.is_empty() { kind.to_string() } else { format!("{kind} `{label}`") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,8 @@ pub fn other_mount(volume: &Volume, facts: &Facts, shown: &Mounted) -> Result<()
     let device = facts.device.path.display();
     let refuse = |found: String| {
         let at = facts.target.path.display();
-        let way_out = format!("See who uses it (`findmnt {at}`), and unmount it or give this volume another mount point.");
+        let way_out =
+            format!("See who uses it (`findmnt {at}`), and unmount it or give this volume another mount point.");
         Err(refusal(&volume.mount.at, found, way_out))
     };
     if !facts.device.partitions.is_empty() || !facts.device.mounts.contains(shown) {
@@ -45,14 +46,26 @@ pub fn unusable_device(device: &DeviceFacts) -> Result<(), Refusal> {
     }
     if let Some(mounted) = device.mounts.first() {
         let at = mounted.at.display();
-        return Err(refusal(path, format!("is already mounted, at {at}"), format!("Unmount it there, or let the config say `mount: {{ at: {at} }}`.")));
+        return Err(refusal(
+            path,
+            format!("is already mounted, at {at}"),
+            format!("Unmount it there, or let the config say `mount: {{ at: {at} }}`."),
+        ));
     }
     if device.swap {
-        return Err(refusal(path, "is in use as swap space", "Take it out of use with `swapoff`, if it really is this volume's."));
+        return Err(refusal(
+            path,
+            "is in use as swap space",
+            "Take it out of use with `swapoff`, if it really is this volume's.",
+        ));
     }
     if !device.holders.is_empty() {
         let found = format!("is in use by {}", device.holders.join(", "));
-        return Err(refusal(path, found, "Name that device as the source, or take it apart first: `lsblk` shows the stack."));
+        return Err(refusal(
+            path,
+            found,
+            "Name that device as the source, or take it apart first: `lsblk` shows the stack.",
+        ));
     }
     if !device.partitions.is_empty() {
         let found = format!("has partitions ({})", device.partitions.join(", "));
@@ -82,7 +95,9 @@ pub fn unusable_target(volume: &Volume, facts: &Facts) -> Result<(), Refusal> {
         }
         TargetState::Occupied(entry) if !volume.mount.nonempty => Err(refusal(
             at,
-            format!("is not empty (it has `{entry}` in it, on the disk below): a service may have started there without its volume"),
+            format!(
+                "is not empty (it has `{entry}` in it, on the disk below): a service may have started there without its volume"
+            ),
             "Look whose files they are and move them away, or say `nonempty: true` under `mount` to hide them below the volume.",
         )),
         TargetState::Occupied(_) | TargetState::Absent | TargetState::Empty | TargetState::Mounted { .. } => Ok(()),
@@ -119,7 +134,11 @@ pub fn too_small(device: &DeviceFacts, found: &Superblock) -> Refusal {
 
 /// One signature, of something that volinit does not make.
 pub fn foreign(device: &DeviceFacts, sign: &Sign) -> Refusal {
-    refusal(device.path.display(), format!("carries {sign}: it is not blank"), format!("{WRONG_DISK} {}", give_up(device)))
+    refusal(
+        device.path.display(),
+        format!("carries {sign}: it is not blank"),
+        format!("{WRONG_DISK} {}", give_up(device)),
+    )
 }
 
 /// Signatures that exclude each other.
@@ -130,7 +149,9 @@ pub fn ambiguous(device: &DeviceFacts, signs: &[Sign]) -> Refusal {
     refusal(
         &path,
         format!("carries {list}: which of them is meant can't be told"),
-        format!("`wipefs {path}` shows them all; a person who knows takes the wrong one away with `wipefs --offset`. {WRONG_DISK}"),
+        format!(
+            "`wipefs {path}` shows them all; a person who knows takes the wrong one away with `wipefs --offset`. {WRONG_DISK}"
+        ),
     )
 }
 
@@ -143,13 +164,14 @@ pub fn damaged(device: &DeviceFacts, kind: FsType, evidence: &str, repair: &str)
 pub fn data(device: &DeviceFacts, offset: u64, found: &Found) -> Refusal {
     let (found, way_out) = match found {
         Found::Backup { kind, offset, repair } => (
-            format!("carries the rest of a {kind}: a backup superblock is at byte {offset}, and the primary one is gone"),
+            format!(
+                "carries the rest of a {kind}: a backup superblock is at byte {offset}, and the primary one is gone"
+            ),
             mend(device, repair),
         ),
-        Found::Trace { what, offset, repair } => (
-            format!("is not blank: {what} is at byte {offset}"),
-            format!("{} {WRONG_DISK}", mend(device, repair)),
-        ),
+        Found::Trace { what, offset, repair } => {
+            (format!("is not blank: {what} is at byte {offset}"), format!("{} {WRONG_DISK}", mend(device, repair)))
+        }
         Found::Bytes => (
             format!("is not blank: there is no signature on it, but there is data at byte {offset}"),
             format!("{WRONG_DISK} {}", give_up(device)),
@@ -191,5 +213,7 @@ fn mend(device: &DeviceFacts, repair: &str) -> String {
 
 fn give_up(device: &DeviceFacts) -> String {
     let path = device.path.display();
-    format!("If all that is on it is to be given up, that is for a person to do: `wipefs --all {path}`, then zeros over the whole disk (`blkdiscard --zeroout {path}`).")
+    format!(
+        "If all that is on it is to be given up, that is for a person to do: `wipefs --all {path}`, then zeros over the whole disk (`blkdiscard --zeroout {path}`)."
+    )
 }

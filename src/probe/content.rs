@@ -115,7 +115,9 @@ pub(super) fn decide<E: fmt::Display>(
         [] => match prove() {
             Verdict::Zeros(proof) => Content::Blank(proof),
             Verdict::Data { offset, found } => Content::Data { offset, found },
-            Verdict::Unreadable { offset, error } => Content::Unreadable(format!("byte {offset} could not be read: {error}")),
+            Verdict::Unreadable { offset, error } => {
+                Content::Unreadable(format!("byte {offset} could not be read: {error}"))
+            }
         },
         [one] if !signatures.ambivalent => whole(one, &ours, signatures.found.iter().any(|found| found.bad_checksum)),
         _ => Content::Ambiguous(signs),
@@ -128,7 +130,9 @@ fn whole(sign: &Sign, ours: &[Finding], bad_checksum: bool) -> Content {
     let damaged = |evidence: String| Content::Damaged { kind, evidence, repair: repair(kind).to_owned() };
     match ours.iter().find(|finding| finding_kind(finding) == Some(kind)) {
         Some(Finding::Damaged { evidence, .. }) => damaged(evidence.clone()),
-        Some(Finding::Superblock(_)) if bad_checksum => damaged("libblkid finds a superblock with a wrong checksum".into()),
+        Some(Finding::Superblock(_)) if bad_checksum => {
+            damaged("libblkid finds a superblock with a wrong checksum".into())
+        }
         Some(Finding::Superblock(superblock)) => Content::Filesystem(superblock.clone()),
         Some(Finding::Absent) | None => damaged("libblkid finds a superblock that makes no sense".into()),
     }

@@ -3,6 +3,8 @@
 mod blank;
 mod blkid;
 mod content;
+#[cfg(test)]
+mod images;
 mod mounts;
 mod superblock;
 mod target;
@@ -36,7 +38,7 @@ pub struct Facts {
     pub content: Content,
     /// The mount point.
     pub target: Target,
-    /// Whether this process may grow an ext4 that is mounted (CAP_SYS_RESOURCE).
+    /// Whether this process may grow an ext4 that is mounted (`CAP_SYS_RESOURCE`).
     pub may_grow_mounted_ext4: bool,
 }
 
@@ -131,7 +133,8 @@ fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Sup
         // The kernel keeps ext4's in the page cache that was just read.
         FsType::Ext4 => superblock.size,
         FsType::Xfs => {
-            let (block, blocks) = ioctl::xfs_geometry(&File::open(&mounted.at).with_context(asking)?).with_context(asking)?;
+            let (block, blocks) =
+                ioctl::xfs_geometry(&File::open(&mounted.at).with_context(asking)?).with_context(asking)?;
             Bytes(u64::from(block) * blocks)
         }
         FsType::Btrfs => btrfs_device(device, &mounted.at)?.1,
@@ -155,8 +158,11 @@ pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
 fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
     let sysfs = device.sysfs.as_ref();
     let partitions = sysfs.map(Sysfs::partitions).unwrap_or_default();
-    let numbers: Vec<dev_t> =
-        device.number.into_iter().chain(partitions.iter().filter_map(|part| crate::locate::number_of(&part.node()))).collect();
+    let numbers: Vec<dev_t> = device
+        .number
+        .into_iter()
+        .chain(partitions.iter().filter_map(|part| crate::locate::number_of(&part.node())))
+        .collect();
     DeviceFacts {
         path: device.path.clone(),
         stable: device.stable_path(),
@@ -196,10 +202,12 @@ fn unix_time() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-/// Whether CAP_SYS_RESOURCE is in effect: without it the kernel answers EPERM to EXT4_IOC_RESIZE_FS.
+/// Whether `CAP_SYS_RESOURCE` is in effect: without it the kernel answers EPERM to `EXT4_IOC_RESIZE_FS`.
 fn may_grow_mounted_ext4() -> bool {
     const CAP_SYS_RESOURCE: u32 = 24;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & (1 << CAP_SYS_RESOURCE) != 0)
+    effective
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << CAP_SYS_RESOURCE) != 0)
 }

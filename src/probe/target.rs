@@ -84,7 +84,8 @@ fn state(path: &Path, root: &Root, said: &Path, mounts: &[Mounted]) -> Result<Ta
         return Ok(TargetState::Mounted { what: what.clone(), owner, mode });
     }
     let first = fs::read_dir(path).with_context(looking)?.next().transpose().with_context(looking)?;
-    Ok(first.map_or(TargetState::Empty, |entry| TargetState::Occupied(entry.file_name().to_string_lossy().into_owned())))
+    Ok(first
+        .map_or(TargetState::Empty, |entry| TargetState::Occupied(entry.file_name().to_string_lossy().into_owned())))
 }
 
 /// The first link among the folders of the path below the root.
@@ -104,7 +105,10 @@ fn resolve(owner: &Owner, root: &Root) -> Result<Ownership> {
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             let number = lookup(&text, name);
             number.map(Some).ok_or_else(|| {
-                anyhow!("the {kind} `{name}` is not in {}: make it before volinit runs, or write its number", path.display())
+                anyhow!(
+                    "the {kind} `{name}` is not in {}: make it before volinit runs, or write its number",
+                    path.display()
+                )
             })
         }
     };

@@ -1,14 +1,15 @@
 //! What `--json` prints, as types: version 1. The schema in docs/ is made from them by a test, and fields are
 //! only ever added.
+#![expect(clippy::struct_field_names, reason = "the fields' names are the keys that programs read")]
 
 use serde::Serialize;
 
 use super::{Outcome, Report};
 use crate::bytes::Bytes;
+use crate::config;
 use crate::plan::Step;
 use crate::probe::Superblock;
 use crate::publish::{Change, Content, File};
-use crate::config;
 
 /// The number that changes when a program that reads this would have to.
 pub const VERSION: u32 = 1;
@@ -261,7 +262,11 @@ impl From<&Superblock> for Filesystem {
 
 impl From<&Step> for PlannedStep {
     fn from(step: &Step) -> PlannedStep {
-        PlannedStep { action: step.action.word().to_owned(), detail: step.action.to_string(), reason: step.reason.clone() }
+        PlannedStep {
+            action: step.action.word().to_owned(),
+            detail: step.action.to_string(),
+            reason: step.reason.clone(),
+        }
     }
 }
 

@@ -20,7 +20,11 @@ pub fn init(verbose: u8) {
         .parse_default_env()
         .format(move |to, record| {
             progress::clear();
-            if journal { writeln!(to, "<{}>{}", priority(record.level()), record.args()) } else { writeln!(to, "{}", record.args()) }
+            if journal {
+                writeln!(to, "<{}>{}", priority(record.level()), record.args())
+            } else {
+                writeln!(to, "{}", record.args())
+            }
         })
         .init();
 }

@@ -54,8 +54,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// One line for systemd's STATUS=.
     pub fn summary(&self) -> String {
-        let down: Vec<&str> =
-            self.outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.volume.name.as_str()).collect();
+        let down: Vec<&str> = self
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.result.is_err())
+            .map(|outcome| outcome.volume.name.as_str())
+            .collect();
         match down.as_slice() {
             [] => format!("{} volume(s) up", self.outcomes.len()),
             down => format!("{} of {} volume(s) not up: {}", down.len(), self.outcomes.len(), down.join(", ")),
@@ -96,12 +100,8 @@ impl fmt::Display for Report<'_> {
             }
         }
         match &self.files {
-            Ok(changes) if self.planned => {
-                changes.iter().try_for_each(|change| writeln!(f, "then {change}"))
-            }
-            Ok(changes) => {
-                changes.iter().try_for_each(|change| writeln!(f, "{change}"))
-            }
+            Ok(changes) if self.planned => changes.iter().try_for_each(|change| writeln!(f, "then {change}")),
+            Ok(changes) => changes.iter().try_for_each(|change| writeln!(f, "{change}")),
             Err(failure) => writeln!(f, "publishing: {}: {failure}", failure.word()),
         }
     }

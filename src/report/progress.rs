@@ -25,9 +25,9 @@ enum Listener {
 /// Sooner than this nobody wonders.
 const QUIET: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
-/// systemd kills a unit that is late; each message moves that by this much, and one comes every [`TICK`] times 20.
+/// systemd kills a unit that is late; each message moves that by this much, and they come much more often.
 const MORE_TIME: Duration = Duration::from_secs(60);
-const TICKS_PER_MESSAGE: u32 = 20;
+const BETWEEN_MESSAGES: Duration = Duration::from_secs(5);
 
 static LISTENER: LazyLock<Listener> = LazyLock::new(|| {
     if stderr().is_terminal() {
@@ -88,10 +88,12 @@ pub fn clear() {
     }
 }
 
-/// Tells systemd that all is done, where it waits for that (Type=notify).
-pub fn ready(status: &str) {
+/// Tells systemd how it ended. Only where all is well is it told that it may go on (Type=notify): whatever
+/// waits for the volumes must not start without them.
+pub fn ended(well: bool, status: &str) {
+    let status = NotifyState::Status(status);
     // Not being listened to is no error.
-    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+    let _ = if well { sd_notify::notify(&[NotifyState::Ready, status]) } else { sd_notify::notify(&[status]) };
 }
 
 impl Board {
@@ -104,13 +106,15 @@ impl Board {
     /// `mkfs.xfs on /dev/nvme1n1: 12 s; waiting for /dev/xvdc: 12 s`
     fn line(&self) -> Option<String> {
         let late = self.running.iter().filter(|(_, _, since)| since.elapsed() >= QUIET);
-        let parts: Vec<String> = late.map(|(_, what, since)| format!("{what}: {} s", since.elapsed().as_secs())).collect();
+        let parts: Vec<String> =
+            late.map(|(_, what, since)| format!("{what}: {} s", since.elapsed().as_secs())).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
 fn tick() {
-    for ticks in 0u32.. {
+    let mut told: Option<Instant> = None;
+    loop {
         thread::sleep(TICK);
         let mut board = board();
         let Some(line) = board.line() else { continue };
@@ -119,7 +123,8 @@ fn tick() {
                 board.shown = true;
                 let _ = write!(stderr(), "\r\x1b[K{line}");
             }
-            Listener::Systemd if ticks.is_multiple_of(TICKS_PER_MESSAGE) => {
+            Listener::Systemd if told.is_none_or(|told| told.elapsed() >= BETWEEN_MESSAGES) => {
+                told = Some(Instant::now());
                 let more = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
                 let _ = sd_notify::notify(&[NotifyState::Status(&line), NotifyState::ExtendTimeoutUsec(more)]);
             }

@@ -1,6 +1,7 @@
 //! A machine for a test: a root of its own, loop devices over files of its own, and the binary that ships.
 //! All of it is unmounted, detached and removed at the end, however the test ends.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unused_self, reason = "what belongs to a machine is asked of it")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -183,7 +184,7 @@ impl Disk {
         self.device.to_str().unwrap()
     }
 
-    /// Makes it larger, as ModifyVolume does.
+    /// Makes it larger, as `ModifyVolume` does.
     pub fn grow(&self, size: u64) {
         File::options().write(true).open(&self.file).unwrap().set_len(size).unwrap();
         tool(["losetup", "--set-capacity", self.name()]);
@@ -241,7 +242,7 @@ pub fn tool<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> String {
         .args(&argv[1..])
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .output()
-        .unwrap_or_else(|error| panic!("this test needs {:?}: {error} (`make deps` installs all)", argv[0]));
+        .unwrap_or_else(|error| panic!("this test needs {}: {error} (`make deps` installs all)", argv[0].display()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{argv:?}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)

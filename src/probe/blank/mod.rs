@@ -28,8 +28,8 @@ pub use regions::regions;
 /// Reads go in pages: what `O_DIRECT` wants of offset, length and memory on any device with sectors up to that.
 const PAGE: u64 = 4096;
 
-/// The longest single read. It bounds memory, and is within what one `NVMe` command carries on EC2.
-const READ: u64 = 128 * 1024;
+/// The longest single read: with the threads below, 2 MiB of memory.
+const READ: u64 = 64 * 1024;
 
 /// Reads under way at once: what takes 1,500 reads at the 1 ms of a network disk below 100 ms.
 const THREADS: usize = 32;

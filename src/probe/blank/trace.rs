@@ -31,10 +31,25 @@ fn known(device: &impl ReadAt, size: u64, buffer: &mut Buffer, Place { at, mark 
             let found = ext4::backup(bytes).filter(|found| at % u64::from(found.block_size) == 0)?;
             let block_size = found.block_size;
             let command = format!("e2fsck -b {} -B {block_size}", at / u64::from(block_size));
-            Some(if found.ext4 { backup(FsType::Ext4, &command) } else { trace("a backup superblock of ext2 or ext3", &command) })
+            Some(if found.ext4 {
+                backup(FsType::Ext4, &command)
+            } else {
+                trace("a backup superblock of ext2 or ext3", &command)
+            })
         }
         Mark::Xfs => bytes.starts_with(xfs::MAGIC).then(|| backup(FsType::Xfs, "xfs_repair")),
-        Mark::Btrfs => btrfs::is_mirror(bytes, at).then(|| backup(FsType::Btrfs, "btrfs rescue super-recover")),
+        Mark::Btrfs => {
+            if !btrfs::is_mirror(bytes, at) {
+                return None;
+            }
+            let primary = fetch(device, buffer, &(btrfs::AT..btrfs::AT + PAGE)).ok()?;
+            Some(if btrfs::is_wiped(primary) {
+                // The mirrors' numbers are those of `btrfs_sb_offset`; a third is none that btrfs-progs knows.
+                backup(FsType::Btrfs, &format!("btrfs-select-super -s {}", 1 + u8::from(at > 64 << 20)))
+            } else {
+                backup(FsType::Btrfs, "btrfs rescue super-recover")
+            })
+        }
         Mark::Gpt => bytes.starts_with(b"EFI PART").then(|| trace("a GPT backup header", "gdisk")),
         Mark::Md => MD
             .iter()

@@ -8,7 +8,7 @@ use crate::bytes::Bytes;
 use crate::config::FsType;
 
 /// `BTRFS_SUPER_INFO_OFFSET`
-const AT: u64 = 64 * 1024;
+pub(in crate::probe) const AT: u64 = 64 * 1024;
 /// `BTRFS_SUPER_INFO_SIZE`
 pub(in crate::probe) const LENGTH: usize = 4096;
 
@@ -34,6 +34,12 @@ pub(in crate::probe) fn is_mirror(bytes: &[u8], at: u64) -> bool {
     bytes.get(..LENGTH).is_some_and(|bytes| has_magic(bytes) && parse(bytes, at).is_ok())
 }
 
+/// Whether `bytes` are a superblock whose magic number alone was zeroed, as `wipefs` and `btrfs device remove`
+/// do: btrfs-progs then takes the device for removed, and `super-recover` will not touch it.
+pub(in crate::probe) fn is_wiped(bytes: &[u8]) -> bool {
+    bytes.len() >= LENGTH && Fields(bytes).le64(64) == 0 && Fields(bytes).le64(48) == AT
+}
+
 fn has_magic(bytes: &[u8]) -> bool {
     let magic: [u8; 8] = Fields(bytes).bytes(64);
     [MAGIC, MAGIC_TEMPORARY].contains(&&magic)
@@ -48,7 +54,9 @@ fn parse(bytes: &[u8], at: u64) -> Result<Superblock, String> {
         checksum(fields.le32(0), crc32c::crc32c(&bytes[32..]))?;
     }
     let magic: [u8; 8] = fields.bytes(64);
-    sane(magic != *MAGIC_TEMPORARY, || "mkfs.btrfs was interrupted (its magic number is the temporary one)".to_owned())?;
+    sane(magic != *MAGIC_TEMPORARY, || {
+        "mkfs.btrfs was interrupted (its magic number is the temporary one)".to_owned()
+    })?;
 
     let own = fields.le64(48);
     sane(own == at, || format!("it says that it belongs at byte {own}"))?;

@@ -4,6 +4,9 @@
 //! ambivalent find and an error are three different answers, which blkid(8)'s exit code 2 makes one; and
 //! nothing found is no proof of a blank device, which is [`crate::probe::blank`]'s to give.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
