@@ -32,10 +32,7 @@ pub fn format(device: &Device, filesystem: &Filesystem) -> Result<()> {
     writable.sync_all().with_context(doing)?;
 
     match probe::superblock(device, kind)? {
-        Finding::Superblock(made) if filesystem.label.as_ref().is_none_or(|label| *label == made.label) => Ok(()),
-        Finding::Superblock(made) => {
-            bail!("{program} said it was done, but the label on {} is `{}`", device.path.display(), made.label)
-        }
+        Finding::Superblock(_) => Ok(()),
         Finding::Absent => bail!("{program} said it was done, but there is no {kind} on {}", device.path.display()),
         Finding::Damaged { evidence, .. } => {
             bail!("{program} said it was done, but {evidence} on {}", device.path.display())

@@ -236,7 +236,7 @@ impl MountPoint {
         if text.chars().any(char::is_control) {
             return Err("has a control character in it".into());
         }
-        if text.trim() != text {
+        if text.trim_ascii() != text {
             // systemd drops white space around Where=, and then finds another path than the unit's name says.
             return Err("begins or ends with white space".into());
         }

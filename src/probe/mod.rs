@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc::dev_t;
 
 pub use blank::{DEVICE, Found, Proof, prove};
@@ -112,7 +113,16 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
     let now = unix_time();
     Ok(content::decide(
         blkid::signatures(&device.file),
-        || head().map(|head| superblock::find_all(&head, now)),
+        || {
+            let found = superblock::find_all(&head()?, now);
+            if !found.iter().any(|finding| matches!(finding, Finding::Damaged { .. })) {
+                return Ok(found);
+            }
+            // A stale page has been seen to look like damage (util-linux#3301): it is read again from the disk.
+            posix_fadvise(&device.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+                .context("dropping cached pages")?;
+            Ok(superblock::find_all(&head()?, now))
+        },
         || prove(&device.file, device.size),
     ))
 }

@@ -9,6 +9,7 @@ mod tests;
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use libblkid_rs::{BlkidErr, BlkidProbe, BlkidProbeRet, BlkidSafeprobeRet, BlkidSublks, BlkidSublksFlags};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -147,7 +148,23 @@ fn all(device: &File) -> Result<Vec<Signature>, ProbeError> {
     if found.iter().any(|signature| signature.kind == "gpt") {
         found.retain(|signature| signature.kind != "PMBR");
     }
+    for table in found.iter_mut().filter(|signature| signature.usage == Usage::PartitionTable) {
+        table.offset = table.offset.or_else(|| table_offset(device, &table.kind));
+    }
     Ok(found)
+}
+
+/// Where a partition table's magic stands: libblkid would tell, but libblkid-rs cannot ask it to.
+fn table_offset(device: &File, kind: &str) -> Option<u64> {
+    let (magic, places): (&[u8], &[u64]) = match kind {
+        "dos" => (&[0x55, 0xaa], &[510]),
+        // In the second sector, of whatever size the sectors are.
+        "gpt" => (b"EFI PART", &[512, 4096]),
+        _ => return None,
+    };
+    let mut bytes = [0; 8];
+    let bytes = &mut bytes[..magic.len()];
+    places.iter().copied().find(|place| device.read_exact_at(bytes, *place).is_ok() && bytes == magic)
 }
 
 /// What the probe stands at: a superblock, a partition table, or (after a safe probe) both.
