@@ -7,8 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::path_of;
-use super::run::succeed;
+use super::run::{Ended, run};
 use crate::bytes::Bytes;
 use crate::config::FsType;
 use crate::ioctl;
@@ -40,11 +39,9 @@ pub fn mounted(device: &Device, kind: FsType, at: &Path) -> Result<()> {
 
 /// Grows an ext4 that is not mounted and has just been checked.
 pub fn unmounted(device: &Device) -> Result<()> {
-    let writable = device.reopen(true)?;
-    let what = format!("resize2fs on {}", device.path.display());
-    succeed(&what, &["resize2fs", &path_of(&writable)])
-        .with_context(|| format!("growing {}", device.path.display()))?;
-    Ok(())
+    run("resize2fs", &[], device)
+        .and_then(Ended::succeeded)
+        .with_context(|| format!("growing {}", device.path.display()))
 }
 
 /// Makes an image's file larger, and tells its loop device.

@@ -1,49 +1,79 @@
-//! Runs a command to its end, and tells of a failure with all that it said. The one file that does.
+//! Runs a tool on a device to its end, and tells of a failure with all that it said. The one file that starts
+//! the tools of the filesystems.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 use log::debug;
 
+use crate::locate::Device;
 use crate::report::progress;
 
 /// A unit file, a cloud-config and an initrd each have another PATH; the tools are always in one of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Runs `argv` and gives its output, however it ended. `what` is shown to who waits for it.
+/// A tool that has ended, and what it wrote; the device goes by its name there.
+#[derive(Debug)]
+pub struct Ended {
+    command: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    said: String,
+}
+
+/// Runs `program` with `arguments` and the device after them.
+///
+/// The tool gets the device through a writable descriptor of ours, so that it opens the disk that was looked
+/// at and no other, whatever its name leads to by now. It need not inherit the descriptor: the path is that of
+/// this process. What it wrote has reached the disk when this returns.
 ///
 /// # Errors
-/// Only when it could not be started.
-pub fn run(what: &str, argv: &[&str]) -> Result<Output> {
-    let (program, arguments) = argv.split_first().expect("a command has a name");
-    debug!("running {}", argv.join(" "));
-    let _running = progress::start(|| what.to_owned());
-    Command::new(program)
+/// When it could not be started; how it ended is for the caller to judge.
+pub fn run(program: &str, arguments: &[&str], device: &Device) -> Result<Ended> {
+    let writable = device.reopen(true)?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), writable.as_raw_fd());
+    let name = device.path.display().to_string();
+    let words: Vec<&str> = [program].iter().chain(arguments).copied().collect();
+    let command = format!("{} {name}", words.join(" "));
+    debug!("running {command}");
+    let running = progress::start(|| format!("{program} on {name}"));
+    let output = Command::new(program)
         .args(arguments)
+        .arg(&path)
         .env("PATH", PATH)
         .env("LC_ALL", "C")
         // A group of its own: Ctrl-C at the terminal must not kill an mkfs or an fsck in the middle.
         .process_group(0)
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("starting {program}{}", missing(program)))
+        .with_context(|| format!("starting {program}{}", missing(program)))?;
+    drop(running);
+    writable.sync_all().with_context(|| format!("flushing {name}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).replace(&path, &name);
+    Ok(Ended { command, status: output.status, said })
 }
 
-/// Like [`run`], and anything but exit 0 is an error.
-pub fn succeed(what: &str, argv: &[&str]) -> Result<Output> {
-    let output = run(what, argv)?;
-    if output.status.success() { Ok(output) } else { Err(failed(argv, &output)) }
-}
-
-/// The error of a command that ended badly: argv, status, and what it wrote.
-pub fn failed(argv: &[&str], output: &Output) -> anyhow::Error {
-    let mut said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if said.is_empty() {
-        String::from_utf8_lossy(&output.stdout).trim().clone_into(&mut said);
+impl Ended {
+    /// Anything but exit 0 is an error: argv, status, and what it said.
+    pub fn succeeded(self) -> Result<()> {
+        if self.status.success() { Ok(()) } else { Err(self.error()) }
     }
-    let said = if said.is_empty() { "it said nothing".to_owned() } else { said.replace('\n', "; ") };
-    anyhow!("`{}` ended with {}: {said}", argv.join(" "), output.status)
+
+    /// The error of a tool that ended badly.
+    pub fn error(&self) -> anyhow::Error {
+        let said = self.words();
+        let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+        anyhow!("`{}` ended with {}: {said}", self.command, self.status)
+    }
+
+    /// What it said, in one line.
+    pub fn words(&self) -> String {
+        let lines: Vec<&str> = self.said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines.join("; ")
+    }
 }
 
 /// Where a tool comes from, for the error that says it is not there.
@@ -61,21 +91,27 @@ fn missing(program: &str) -> String {
 mod tests {
     use super::*;
 
+    fn on_a_file(program: &str, arguments: &[&str]) -> Result<Ended> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        run(program, arguments, &Device::open(file.path()).unwrap())
+    }
+
     #[test]
     fn a_failure_tells_the_command_its_status_and_its_words() {
-        let error = succeed("", &["sh", "-c", "echo first; echo no >&2; echo way >&2; exit 3"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`sh -c echo first; echo no >&2; echo way >&2; exit 3` ended with exit status: 3: no; way"
-        );
-        let error = succeed("", &["sh", "-c", "kill -9 $$"]).unwrap_err().to_string();
+        let ended = on_a_file("sh", &["-c", "echo first; echo no on $0 >&2; exit 3"]).unwrap();
+        let name = ended.command.rsplit(' ').next().unwrap().to_owned();
+        assert_eq!(ended.words(), format!("first; no on {name}"), "the device goes by its name");
+        let error = ended.succeeded().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("{name}` ended with exit status: 3: first; no on {name}")), "{error}");
+
+        let error = on_a_file("sh", &["-c", "kill -9 $$"]).unwrap().succeeded().unwrap_err().to_string();
         assert!(error.contains("signal: 9") && error.ends_with("it said nothing"), "{error}");
     }
 
     #[test]
     fn a_missing_tool_names_its_package() {
         assert_eq!(missing("mkfs.xfs"), " (it is in the package xfsprogs)");
-        let error = format!("{:#}", succeed("", &["no-such-tool"]).unwrap_err());
+        let error = format!("{:#}", on_a_file("no-such-tool", &[]).unwrap_err());
         assert!(error.starts_with("starting no-such-tool: "), "{error}");
     }
 }
