@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use log::{debug, info};
+use log::{debug, info, warn};
 
 use crate::apply;
 use crate::config::{Config, Source, Volume};
@@ -23,6 +23,7 @@ use crate::probe::{self, Finding, TargetState};
 use crate::publish::{self, Published, Words};
 use crate::report::{Done, Outcome, Report};
 use crate::root::Root;
+use crate::state::{self, Remembered};
 
 /// Attaches, prepares and mounts the volumes, all at once, then tells systemd and the schedulers.
 pub fn up<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
@@ -50,9 +51,7 @@ pub fn grow<'a>(root: &Root, volumes: &[&'a Volume]) -> Report<'a> {
 /// One volume, from its source to its mount.
 fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     let mut device = locate::locate(&volume.source, root, Effort::Bring)?;
-    let judge = |device: &Device| -> Result<Plan, Failure> {
-        Ok(plan::plan(volume, &probe::facts(device, &volume.mount, root)?)?)
-    };
+    let judge = |device: &Device| judge(volume, device, root);
 
     let mut plan = judge(&device);
     // A boot that changes nothing takes no lock. Whatever else was found, a refusal included, may be the
@@ -65,7 +64,23 @@ fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
         device.refresh()?;
         plan = Ok(decided.with_warnings(warnings));
     }
-    done(volume, &device, plan?)
+    let mut done = done(volume, &device, plan?)?;
+    if let Some(found) = &done.filesystem {
+        let stands = Remembered::of(found, done.device.volume_id.as_ref().map(ToString::to_string));
+        // The volume stands: that it could not be written down is no reason to say it does not.
+        if let Err(error) = state::remember(root, &volume.name, &stands) {
+            warn!("{}: {error:#}", volume.name);
+            done.plan.warnings.push(format!("it could not be remembered: {error:#}"));
+        }
+    }
+    Ok(done)
+}
+
+/// Facts, and the plan that follows from them.
+fn judge(volume: &Volume, device: &Device, root: &Root) -> Result<Plan, Failure> {
+    let facts = probe::facts(device, &volume.mount, root)?;
+    debug!("{}: {facts:?}", volume.name);
+    Ok(plan::plan(volume, &facts, state::recall(root, &volume.name).as_ref())?)
 }
 
 fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
@@ -76,7 +91,7 @@ fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&
             // The folder that is there now will be hidden below the parent's mount.
             facts.target.state = TargetState::Absent;
         }
-        let plan = plan::plan(volume, &facts)?;
+        let plan = plan::plan(volume, &facts, state::recall(root, &volume.name).as_ref())?;
         done(volume, &device, plan)
     });
     let files = publish::files(root, &config.publish, &published(&outcomes), &down(&outcomes));
@@ -94,8 +109,7 @@ fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     }
     let lock = apply::lock(&device, false)?;
     device.refresh()?;
-    let facts = probe::facts(&device, &volume.mount, root)?;
-    let mut plan = plan::plan(volume, &facts)?;
+    let mut plan = judge(volume, &device, root)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
     let warnings = apply::apply(volume, &device, &plan, &lock)?;
     device.refresh()?;

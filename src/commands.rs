@@ -24,6 +24,11 @@ pub fn run(cli: &Cli) -> ExitCode {
     let ended = match &cli.command {
         Command::Up(which) => of_volumes(cli, &root, which, boot::up),
         Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
+        Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, _, volumes| {
+            let mounted: Vec<&Volume> =
+                volumes.iter().copied().filter(|volume| probe::is_mounted(&volume.mount, root)).collect();
+            boot::grow(root, &mounted)
+        }),
         Command::Grow(names) => of_named(cli, &root, names, |root, _, volumes| boot::grow(root, volumes)),
         Command::Status(names) => of_named(cli, &root, names, boot::status),
         Command::Check { files } => check(cli, &root, files),

@@ -22,3 +22,4 @@ pub mod probe;
 pub mod publish;
 pub mod report;
 pub mod root;
+pub mod state;

@@ -13,6 +13,7 @@ use crate::bytes::Bytes;
 use crate::config::{Format, FsType, Volume};
 use crate::error::Refusal;
 use crate::probe::{Content, Facts, Ownership, Proof, State, Superblock, TargetState};
+use crate::state::Remembered;
 
 /// What will be done and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,12 +144,15 @@ impl fmt::Display for Action {
     }
 }
 
-/// Decides what to do with a volume's device.
+/// Decides what to do with a volume's device. `remembered` is what the volume was when it last stood here.
 ///
 /// # Errors
 /// A refusal, when anything else than doing nothing would put data at risk.
-pub fn plan(volume: &Volume, facts: &Facts) -> Result<Plan, Refusal> {
+pub fn plan(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -> Result<Plan, Refusal> {
     let device = &facts.device;
+    if let Some(remembered) = remembered {
+        refuse::another_volume(volume, facts, remembered)?;
+    }
     if let TargetState::Mounted { what, owner, mode } = &facts.target.state {
         refuse::other_mount(volume, facts, what)?;
         return Ok(mounted(volume, facts, *owner, *mode));

@@ -7,6 +7,7 @@ use crate::bytes::Bytes;
 use crate::config::{FsType, Volume};
 use crate::error::Refusal;
 use crate::probe::{Content, DEVICE, DeviceFacts, Facts, Found, Mounted, Sign, Superblock, TargetState};
+use crate::state::{self, Remembered};
 
 const WRONG_DISK: &str = "If it is the wrong disk, correct `source`: `volinit devices` lists them all.";
 
@@ -111,6 +112,36 @@ pub fn blank(device: &DeviceFacts, why: &str) -> Refusal {
         format!("is blank, and {why}: the filesystem that should be on it is not there"),
         format!("{WRONG_DISK} If it shall be formatted, attach it writable and leave `format: never` out."),
     )
+}
+
+/// The device carries another filesystem than the volume had when it last stood here, or none any more.
+pub fn another_volume(volume: &Volume, facts: &Facts, remembered: &Remembered) -> Result<(), Refusal> {
+    let found = match &facts.content {
+        Content::Filesystem(found) if found.uuid == remembered.uuid => return Ok(()),
+        Content::Filesystem(found) => {
+            format!("carries {} (UUID {})", super::describe(found.kind, &found.label), found.uuid)
+        }
+        Content::Blank(_) => "is blank".to_owned(),
+        // These are refused in words of their own.
+        Content::Foreign(_)
+        | Content::Damaged { .. }
+        | Content::Ambiguous(_)
+        | Content::Data { .. }
+        | Content::Unreadable(_) => return Ok(()),
+    };
+    let was = &remembered.volume_id.as_ref().map(|id| format!(" on {id}")).unwrap_or_default();
+    let record = state::path(&volume.name);
+    Err(refusal(
+        facts.device.path.display(),
+        format!(
+            "{found}, but the volume `{}` was {} (UUID {}){was} when it last stood here",
+            volume.name, remembered.r#type, remembered.uuid
+        ),
+        format!(
+            "{WRONG_DISK} If it is meant from now on, let volinit forget the other one: `rm {}`.",
+            record.display()
+        ),
+    ))
 }
 
 /// A filesystem of another type.

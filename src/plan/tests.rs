@@ -98,7 +98,7 @@ fn not_blank() -> Vec<Content> {
 
 /// The steps in words, or what the refusal says was found.
 fn planned(volume: &Volume, facts: &Facts) -> Result<Vec<String>, String> {
-    match plan(volume, facts) {
+    match plan(volume, facts, None) {
         Ok(plan) => Ok(plan.steps.iter().map(|step| step.action.to_string()).collect()),
         Err(refusal) => Err(format!("{} {}", refusal.subject, refusal.found)),
     }
@@ -223,7 +223,7 @@ fn a_mounted_ext4_that_may_not_grow_is_left_with_a_warning() {
     facts.device.mounts = vec![ours.clone()];
     facts.target.state = TargetState::Mounted { what: ours, owner: (0, 0), mode: 0o755 };
     facts.may_grow_mounted_ext4 = false;
-    let plan = plan(&volume(FsType::Ext4), &facts).expect("it is up");
+    let plan = plan(&volume(FsType::Ext4), &facts, None).expect("it is up");
     assert!(plan.steps.is_empty() && plan.warnings[0].contains("CAP_SYS_RESOURCE"), "{plan:?}");
 }
 
@@ -237,6 +237,22 @@ fn an_image_becomes_larger_before_its_filesystem() {
     assert_eq!(steps, ["enlarge /pg.img to 2 GiB", "mount at /data/pg", "grow the xfs"]);
     facts.content = not_blank().remove(0);
     assert!(planned(&volume, &facts).is_err(), "what is not ours is not made larger");
+}
+
+#[test]
+fn another_filesystem_than_the_one_that_is_remembered_is_refused() {
+    let was =
+        |uuid: &str| Remembered { uuid: uuid.into(), r#type: "ext4".into(), volume_id: Some("vol-5afc0745".into()) };
+    let judged =
+        |content, uuid| plan(&volume(FsType::Ext4), &facts(content), Some(&was(uuid))).map(|plan| plan.steps.len());
+    assert_eq!(judged(filesystem(FsType::Ext4, GIB), "0b1c"), Ok(1));
+    let other = judged(filesystem(FsType::Ext4, GIB), "2d3e").expect_err("it is another one");
+    let found =
+        "carries ext4 (UUID 0b1c), but the volume `pg` was ext4 (UUID 2d3e) on vol-5afc0745 when it last stood here";
+    assert_eq!(other.found, found);
+    assert!(other.way_out.contains("rm /var/lib/volinit/volumes/pg.json"), "{}", other.way_out);
+    let blank = judged(blank(), "2d3e").expect_err("it had data");
+    assert!(blank.found.starts_with("is blank, but the volume `pg` was ext4"), "{}", blank.found);
 }
 
 fn any_state() -> impl Strategy<Value = TargetState> {
@@ -253,7 +269,7 @@ proptest! {
         never in any::<bool>(),
         state in any_state(),
         (read_only, swap, held, parts, mounted, online) in any::<(bool, bool, bool, bool, bool, bool)>(),
-        (nonempty, image) in any::<(bool, bool)>(),
+        (nonempty, image, remembered) in any::<(bool, bool, bool)>(),
         size in prop::sample::select(vec![0, GIB / 2, GIB, 4 * GIB]),
     ) {
         let mut volume = volume(kind);
@@ -272,9 +288,10 @@ proptest! {
         device.holders = if held { vec!["md0".into()] } else { vec![] };
         device.partitions = if parts { vec!["xvdb1".into()] } else { vec![] };
         device.mounts = if mounted { vec![mount_of(7, "/data/pg")] } else { vec![] };
+        let was = Remembered { uuid: "0b1c".into(), r#type: "ext4".into(), volume_id: None };
         let in_use = read_only || swap || held || parts || mounted || size == 0;
-        if let Ok(plan) = plan(&volume, &facts) {
-            prop_assert!(!plan.formats() || (is_blank && !never && !in_use), "{plan:?}");
+        if let Ok(plan) = plan(&volume, &facts, remembered.then_some(&was)) {
+            prop_assert!(!plan.formats() || (is_blank && !never && !in_use && !remembered), "{plan:?}");
         }
     }
 }

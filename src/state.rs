@@ -1,0 +1,75 @@
+//! What is remembered of a volume between boots: which filesystem it was. So that another disk under the
+//! same name, attached by mistake, is not taken for it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use crate::probe::Superblock;
+use crate::publish::{Content, File, files};
+use crate::root::Root;
+
+/// A volume as it was when it last stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The filesystem's UUID, with hyphens.
+    pub uuid: String,
+    /// Its type: `ext4`, `xfs`, `btrfs`.
+    pub r#type: String,
+    /// The EBS volume id that its device reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_id: Option<String>,
+}
+
+impl Remembered {
+    /// What is to be remembered of a volume that stands.
+    pub fn of(found: &Superblock, volume_id: Option<String>) -> Remembered {
+        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id }
+    }
+}
+
+/// The file that holds it, as the machine sees it.
+pub fn path(name: &str) -> PathBuf {
+    format!("/var/lib/volinit/volumes/{name}.json").into()
+}
+
+/// What is remembered of the volume of this name. A record that can't be read must not keep a boot from
+/// coming up: it is as if there were none, and a new one is written.
+pub fn recall(root: &Root, name: &str) -> Option<Remembered> {
+    let path = path(name);
+    let text = files::read(root, &path).unwrap_or_else(|error| {
+        warn!("{name}: {error:#}");
+        None
+    })?;
+    serde_json::from_str(&text)
+        .inspect_err(|error| {
+            warn!("{name}: {} is not a record of volinit's, and is made anew: {error}", path.display());
+        })
+        .ok()
+}
+
+/// Remembers it; the file is touched only where it says something else.
+pub fn remember(root: &Root, name: &str, volume: &Remembered) -> Result<()> {
+    let text = serde_json::to_string_pretty(volume).context("writing JSON")? + "\n";
+    files::write(root, &[File { path: path(name), content: Content::Text(text) }])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_and_nonsense_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None };
+        assert_eq!(recall(&root, "pg"), None);
+        remember(&root, "pg", &volume).unwrap();
+        assert_eq!(recall(&root, "pg"), Some(volume));
+        std::fs::write(root.path(path("pg")), "{").unwrap();
+        assert_eq!(recall(&root, "pg"), None);
+    }
+}
