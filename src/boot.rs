@@ -19,7 +19,7 @@ use crate::config::{Config, Source, Volume};
 use crate::error::Failure;
 use crate::locate::{self, Device, Effort};
 use crate::plan::{self, Action, Plan};
-use crate::probe::{self, Finding, TargetState};
+use crate::probe::{self, TargetState};
 use crate::publish::{self, Published, Words};
 use crate::report::{Done, Outcome, Report};
 use crate::root::Root;
@@ -123,11 +123,9 @@ fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
 
 /// What is there now, for the report and for the templates.
 fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
-    let filesystem = match probe::superblock(device, volume.filesystem.kind)? {
-        Finding::Superblock(found) => Some(found),
-        Finding::Absent | Finding::Damaged { .. } => None,
-    };
-    Ok(Done { device: probe::about(device)?, plan, filesystem })
+    let about = probe::about(device)?;
+    let filesystem = probe::filesystem(device, &about, volume.filesystem.kind)?;
+    Ok(Done { device: about, plan, filesystem })
 }
 
 fn publish(root: &Root, config: &Config, outcomes: &[Outcome<'_>]) -> Result<Vec<publish::Change>, Failure> {

@@ -15,11 +15,11 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Read this file alone, in place of volinit.yaml and conf.d/*.yaml under /usr/lib, /etc and /run/volinit; may be repeated
+    /// Read this file in place of those in /usr/lib, /etc and /run/volinit; repeated, later ones win
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
 
-    /// Take DIR for the root of the machine's files; devices stay those of this machine
+    /// Take DIR for the root of the machine's files; the devices are those of this machine
     #[arg(long, value_name = "DIR", global = true, default_value = "/", hide_default_value = true)]
     pub root: PathBuf,
 

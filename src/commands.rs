@@ -94,7 +94,8 @@ fn check(cli: &Cli, root: &Root, files: &[std::path::PathBuf]) -> Result<ExitCod
         Ok(config) => {
             if !cli.json {
                 let names: Vec<&str> = config.volumes.iter().map(|volume| volume.name.as_str()).collect();
-                print(&format!("the config is right: {} volume(s): {}\n", names.len(), names.join(", ")))?;
+                let volumes = if names.len() == 1 { "volume" } else { "volumes" };
+                print(&format!("the config is right: {} {volumes}: {}\n", names.len(), names.join(", ")))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -181,7 +182,7 @@ fn describe(sysfs: &Sysfs) -> json::Device {
         }
         Err(error) => json::Device {
             device: path,
-            size: 0,
+            size: sysfs.size().0,
             content: "unreadable".into(),
             volume_id: None,
             serial: None,

@@ -33,7 +33,7 @@ fn systemd_is_told_what_is_awaited_and_gives_more_time() {
     let last = socket.recv(&mut buffer).unwrap();
     let message = String::from_utf8_lossy(&buffer[..last]).into_owned();
     // Not READY=1: what waits for the volume must not start without it.
-    assert_eq!(message.trim_end(), "STATUS=1 of 1 volume(s) not up: pg");
+    assert_eq!(message.trim_end(), "STATUS=volumes not up: 1 of 1: pg");
 }
 
 #[test]

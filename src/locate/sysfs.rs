@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
+use crate::bytes::Bytes;
+
 /// A block device's folder in sysfs.
 #[derive(Clone, Debug)]
 pub struct Sysfs(PathBuf);
@@ -20,7 +22,7 @@ impl Sysfs {
     pub fn disks() -> io::Result<Vec<Sysfs>> {
         let mut disks: Vec<Sysfs> = fs::read_dir("/sys/block")?
             .filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok().map(Sysfs))
-            .filter(|disk| disk.attribute("size").is_some_and(|sectors| sectors != "0"))
+            .filter(|disk: &Sysfs| disk.size() > Bytes(0))
             .collect();
         disks.sort_by(|a, b| a.0.file_name().cmp(&b.0.file_name()));
         Ok(disks)
@@ -41,6 +43,11 @@ impl Sysfs {
         let text = fs::read_to_string(self.0.join(name)).ok()?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Its size; sysfs counts in 512 bytes whatever the sectors are.
+    pub fn size(&self) -> Bytes {
+        Bytes(self.attribute("size").and_then(|sectors| sectors.parse::<u64>().ok()).unwrap_or(0).saturating_mul(512))
     }
 
     /// The disk that this is a partition of; itself where it is none.

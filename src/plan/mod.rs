@@ -95,15 +95,16 @@ impl Action {
         }
     }
 
-    /// The same as a thing that was done: `formatted as ext4`.
-    pub fn done(&self) -> String {
+    /// The same as a thing that was done: `formatted as ext4`. `size` is what the filesystem has now.
+    pub fn done(&self, size: Option<Bytes>) -> String {
+        let to = size.map(|size| format!(" to {size}")).unwrap_or_default();
         match self {
             Action::EnlargeImage { to, .. } => format!("enlarged to {to}"),
             Action::Format { kind } => format!("formatted as {kind}"),
             Action::Check { .. } => "checked".into(),
-            Action::GrowUnmounted => "grown before the mount".into(),
+            Action::GrowUnmounted => format!("grown{to}, before the mount"),
             Action::Mount { at, .. } => format!("mounted at {}", at.display()),
-            Action::Grow { .. } => "grown".into(),
+            Action::Grow { .. } => format!("grown{to}"),
             Action::Permit { .. } => "owner and mode set".into(),
         }
     }

@@ -159,6 +159,17 @@ pub fn btrfs_device(device: &Device, at: &Path) -> Result<(u64, Bytes)> {
     ioctl::btrfs_device(&folder, |path| crate::locate::number_of(path) == device.number).with_context(asking)
 }
 
+/// The filesystem of `kind` on the device as it is now, mounted or not.
+pub fn filesystem(device: &Device, about: &DeviceFacts, kind: FsType) -> Result<Option<Superblock>> {
+    if let Some(mounted) = mounted_filesystem(device, about)? {
+        return Ok(Some(mounted));
+    }
+    Ok(match superblock(device, kind)? {
+        Finding::Superblock(found) => Some(found),
+        Finding::Absent | Finding::Damaged { .. } => None,
+    })
+}
+
 /// The superblock of `kind` on the device as it is now; for after a format or a repair.
 pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
     let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;

@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::root::Root;
 
-/// There exactly where systemd is the init (`sd_booted(3)`).
-const BOOTED: &str = "/run/systemd/system";
+/// The socket by which systemctl reaches an init that is systemd. The folder that `sd_booted(3)` looks for will
+/// not do: the drop-in for fleet is in it, so that our own writing would make it.
+const MANAGER: &str = "/run/systemd/private";
 
 /// Has systemd read its units again; does nothing for an image, or where systemd does not run.
 pub fn daemon_reload(root: &Root) -> Result<()> {
-    if !root.is_host() || !root.path(BOOTED).is_dir() {
+    if !root.is_host() || !root.path(MANAGER).exists() {
         log::debug!("systemd is not told: it does not run on {}", root.path("/").display());
         return Ok(());
     }
@@ -37,7 +38,7 @@ mod tests {
     #[test]
     fn an_image_s_systemd_is_not_told() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("run/systemd/system")).unwrap();
+        std::fs::create_dir_all(folder.path().join("run/systemd/private")).unwrap();
         daemon_reload(&Root::new(folder.path())).unwrap();
     }
 

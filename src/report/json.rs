@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{Outcome, Report};
+use super::{Done, Outcome, Report};
 use crate::bytes::Bytes;
 use crate::config;
 use crate::plan::Step;
@@ -133,7 +133,7 @@ pub struct Filesystem {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedStep {
-    /// enlarge, format, check, grow, mount or permit.
+    /// attach, enlarge, format, check, grow, mount or permit.
     action: String,
     /// For a person.
     detail: String,
@@ -245,12 +245,22 @@ impl From<&Outcome<'_>> for Volume {
             found: done.map(|done| done.plan.found.clone()),
             filesystem: done.and_then(|done| done.filesystem.as_ref()).map(Filesystem::from),
             mount_point: outcome.volume.mount.at.to_string(),
-            steps: done.map(|done| done.plan.steps.iter().map(PlannedStep::from).collect()).unwrap_or_default(),
+            steps: done.map(steps).unwrap_or_default(),
             warnings: done.map(|done| done.plan.warnings.clone()).unwrap_or_default(),
             error: error.map(ToString::to_string),
             seconds: outcome.took.as_secs_f64(),
         }
     }
+}
+
+/// What had to be done to have the device at all comes first.
+fn steps(done: &Done) -> Vec<PlannedStep> {
+    let pending = done.device.pending.iter().map(|detail| PlannedStep {
+        action: "attach".to_owned(),
+        detail: detail.clone(),
+        reason: "it is not attached".to_owned(),
+    });
+    pending.chain(done.plan.steps.iter().map(PlannedStep::from)).collect()
 }
 
 impl From<&Superblock> for Filesystem {

@@ -3,6 +3,8 @@
 pub mod json;
 pub mod log;
 pub mod progress;
+#[cfg(test)]
+mod schema_test;
 mod table;
 
 use std::fmt;
@@ -61,8 +63,8 @@ impl Report<'_> {
             .map(|outcome| outcome.volume.name.as_str())
             .collect();
         match down.as_slice() {
-            [] => format!("{} volume(s) up", self.outcomes.len()),
-            down => format!("{} of {} volume(s) not up: {}", down.len(), self.outcomes.len(), down.join(", ")),
+            [] => format!("volumes up: {}", self.outcomes.len()),
+            down => format!("volumes not up: {} of {}: {}", down.len(), self.outcomes.len(), down.join(", ")),
         }
     }
 
@@ -115,14 +117,15 @@ impl Outcome<'_> {
         match &self.result {
             Ok(done) => {
                 let device = format!("{} ({})", done.device.path.display(), done.plan.found);
-                let steps: Vec<String> = done.plan.steps.iter().map(|step| step.action.done()).collect();
+                let size = done.filesystem.as_ref().map(|found| found.size);
+                let steps: Vec<String> = done.plan.steps.iter().map(|step| step.action.done(size)).collect();
                 match steps.as_slice() {
-                    [] => writeln!(f, "{name}: nothing to do: {device} is at {at}, {took}")?,
-                    steps => writeln!(f, "{name}: {device}: {}, {took}", steps.join(", "))?,
+                    [] => writeln!(f, "{name}: nothing to do: {device} is mounted at {at} ({took})")?,
+                    steps => writeln!(f, "{name}: {device}: {} ({took})", steps.join(", "))?,
                 }
                 warnings(f, &done.plan)
             }
-            Err(failure) => writeln!(f, "{name}: {}: {failure}", failure.word()),
+            Err(failure) => failed(f, name, failure),
         }
     }
 
@@ -143,7 +146,23 @@ impl Outcome<'_> {
                 write!(f, "{table}")?;
                 warnings(f, &done.plan)
             }
-            Err(failure) => writeln!(f, "{name}: {}: {failure}", failure.word()),
+            Err(failure) => failed(f, name, failure),
+        }
+    }
+}
+
+/// A refusal has three things to say, and a line for each.
+fn failed(f: &mut fmt::Formatter<'_>, name: &str, failure: &Failure) -> fmt::Result {
+    match failure {
+        Failure::Refused(refusal) => {
+            writeln!(f, "{name}: refused: {} {}.", refusal.subject, refusal.found)?;
+            if !refusal.written {
+                writeln!(f, "  Nothing was written to it.")?;
+            }
+            writeln!(f, "  {}", refusal.way_out)
+        }
+        Failure::Failed(_) | Failure::Usage(_) | Failure::Absent(_) => {
+            writeln!(f, "{name}: {}: {failure}", failure.word())
         }
     }
 }

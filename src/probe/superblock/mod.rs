@@ -63,7 +63,7 @@ pub enum Finding {
     },
 }
 
-/// Looks for one type's superblock in the device's first [`HEAD`] bytes; `now` is the time in seconds since
+/// Looks for one type's superblock in the device's first `HEAD` bytes; `now` is the time in seconds since
 /// 1970, for ext4's check interval.
 pub fn find(kind: FsType, head: &[u8], now: u64) -> Finding {
     match kind {

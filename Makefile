@@ -1,0 +1,87 @@
+# volinit: `make help` lists what can be made.
+#
+# Cargo does the work. This file gives it the machine's own target (see .cargo/config.toml), installs what it needs
+# from Debian, and keeps the order of the checks, so that a person, CI and the packages do the same.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# Cargo's features. `make release FEATURES=` leaves out the source `ebs` and all that it brings.
+FEATURES ?= default
+
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+OUT := $(TARGET_DIR)/$(TARGET)
+CARGO_ARGS := --locked --target $(TARGET)
+WITH := --no-default-features $(addprefix --features ,$(FEATURES))
+
+# Debian's packages. libclang is for bindgen, by which libblkid-rs reads blkid.h.
+BUILD_NEEDS := gcc libc6-dev libblkid-dev libclang-dev pkg-config
+DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
+TEST_NEEDS := $(DEMO_NEEDS) cryptsetup-bin dosfstools e2fsprogs fdisk file gdisk git lvm2 man-db mdadm strace systemd xfsprogs
+
+# For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
+# speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
+# That takes half a megabyte off. -Z is unstable, so RUSTC_BOOTSTRAP lets a stable toolchain do it; the code itself
+# stays stable Rust. Relocations are packed, which glibc reads since 2.36 (RUSTFLAGS replaces .cargo/config.toml's).
+RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
+BUILD_STD := -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
+RUST_SRC := $(shell rustc --print sysroot)/lib/rustlib/src/rust/library
+
+.PHONY: help
+help: ## List what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: deps
+deps: ## Install Debian's packages that the tests need, where one is missing
+	@packaging/deps.sh $(TEST_NEEDS)
+
+.PHONY: build
+build: ## Build volinit with debug information: target/*/debug/volinit
+	cargo build $(CARGO_ARGS) $(WITH)
+
+.PHONY: release
+release: ## Build the small static binary that ships: target/*/release/volinit
+	@[ -d "$(RUST_SRC)" ] || rustup component add rust-src
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(RELEASE_FLAGS)" cargo build $(CARGO_ARGS) $(WITH) --release $(BUILD_STD)
+	@ls -l $(OUT)/release/volinit
+
+.PHONY: lint
+lint: ## Check the format, clippy, the documentation, and the licences of what is linked
+	cargo fmt --check
+	@packaging/cargo-deny.sh check bans licenses sources
+	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
+
+# --no-fail-fast: one run tells all that is wrong.
+.PHONY: test
+test: deps lint ## Run everything that CI runs; needs root, for loop devices and mounts
+	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
+	cargo test $(CARGO_ARGS) --no-fail-fast
+	@$(MAKE) release FEATURES=
+	cargo test $(CARGO_ARGS) --test static -- --ignored
+
+.PHONY: demo
+demo: ## Show volinit at work on this machine, with an image of its own; needs root
+	@packaging/demo.sh start
+	@packaging/deps.sh $(DEMO_NEEDS)
+	@echo "== Building volinit: half a minute on two cores, the first time"
+	@cargo build $(CARGO_ARGS) --no-default-features --quiet
+	@PATH="$(abspath $(OUT))/debug:$$PATH" packaging/demo.sh show
+
+.PHONY: demo-clean
+demo-clean: ## Undo the demo
+	@packaging/demo.sh clean
+
+.PHONY: generated
+generated: ## Write the man page and the JSON schema anew
+	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --test generated
+	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --lib schema
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
