@@ -15,6 +15,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod intent;
 mod ioctl;
 pub mod locate;
 pub mod plan;

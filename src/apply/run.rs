@@ -1,8 +1,10 @@
 //! Runs a tool on a device to its end, and tells of a failure with all that it said. The one file that starts
 //! the tools of the filesystems.
 
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, anyhow};
@@ -23,34 +25,46 @@ pub struct Ended {
     said: String,
 }
 
-/// Runs `program` with `arguments` and the device after them.
-///
-/// The tool gets the device through a writable descriptor of ours, so that it opens the disk that was looked
-/// at and no other, whatever its name leads to by now. It need not inherit the descriptor: the path is that of
-/// this process. What it wrote has reached the disk when this returns.
+/// Runs `program` with `arguments` and the device after them. What it wrote has reached the disk when this
+/// returns.
 ///
 /// # Errors
 /// When it could not be started; how it ended is for the caller to judge.
 pub fn run(program: &str, arguments: &[&str], device: &Device) -> Result<Ended> {
     let writable = device.reopen(true)?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), writable.as_raw_fd());
-    let name = device.path.display().to_string();
+    let ended = run_on(program, arguments, &[], &writable, &device.path)?;
+    writable.sync_all().with_context(|| format!("flushing {}", device.path.display()))?;
+    Ok(ended)
+}
+
+/// Runs `program` on an open file, which goes by `name` in all that is said of it.
+///
+/// The tool gets it by a path of this process's descriptor, so that it opens what was looked at and nothing
+/// else, whatever a name leads to by now. It need not inherit the descriptor.
+pub fn run_on(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, String)],
+    file: &File,
+    name: &Path,
+) -> Result<Ended> {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let name = name.display().to_string();
     let words: Vec<&str> = [program].iter().chain(arguments).copied().collect();
     let command = format!("{} {name}", words.join(" "));
     debug!("running {command}");
-    let running = progress::start(|| format!("{program} on {name}"));
+    let _running = progress::start(|| format!("{program} on {name}"));
     let output = Command::new(program)
         .args(arguments)
         .arg(&path)
         .env("PATH", PATH)
         .env("LC_ALL", "C")
+        .envs(environment.iter().map(|(key, value)| (key, value)))
         // A group of its own: Ctrl-C at the terminal must not kill an mkfs or an fsck in the middle.
         .process_group(0)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("starting {program}{}", missing(program)))?;
-    drop(running);
-    writable.sync_all().with_context(|| format!("flushing {name}"))?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).replace(&path, &name);
     Ok(Ended { command, status: output.status, said })

@@ -173,12 +173,20 @@ impl Device {
             .custom_flags(O_NONBLOCK)
             .open(&self.path)
             .with_context(|| format!("opening {path}"))?;
-        let meta = file.metadata().with_context(|| format!("opening {path}"))?;
-        let same_number = self.number.is_none_or(|number| number == meta.rdev());
-        if !same_number || ioctl::diskseq(&file).ok() != self.diskseq {
-            return Err(anyhow!("{path} is another disk now than the one that was looked at"));
-        }
+        self.prove_same(&file)?;
         Ok(file)
+    }
+
+    /// Whether an open file is this very disk, by its number and by the sequence number that no two disks of a
+    /// boot share; by its inode where it is a file.
+    pub fn prove_same(&self, file: &File) -> anyhow::Result<()> {
+        let looking = || format!("looking at {}", self.path.display());
+        let (meta, known) = (file.metadata().with_context(looking)?, self.file.metadata().with_context(looking)?);
+        let same = (meta.dev(), meta.ino()) == (known.dev(), known.ino()) || self.number == Some(meta.rdev());
+        if !same || ioctl::diskseq(file).ok() != self.diskseq {
+            return Err(anyhow!("{} is another disk now than the one that was looked at", self.path.display()));
+        }
+        Ok(())
     }
 
     /// Asks for the size once more: it may have grown.

@@ -7,12 +7,12 @@ mod refuse;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use refuse::verdict;
+pub use refuse::{data, unreadable, verdict};
 
 use crate::bytes::Bytes;
 use crate::config::{Format, FsType, Volume};
 use crate::error::Refusal;
-use crate::probe::{Content, Facts, Ownership, Proof, State, Superblock, TargetState};
+use crate::probe::{Content, Facts, Interrupted, Ownership, Proof, State, Superblock, TargetState};
 use crate::state::Remembered;
 
 /// What will be done and why.
@@ -45,6 +45,8 @@ pub enum Action {
         /// Its new size.
         to: Bytes,
     },
+    /// Take away what a format of ours left that was cut off.
+    Undo(Interrupted),
     /// Make a filesystem.
     Format {
         /// Its type.
@@ -87,6 +89,7 @@ impl Action {
     pub fn word(&self) -> &'static str {
         match self {
             Action::EnlargeImage { .. } => "enlarge",
+            Action::Undo(_) => "undo",
             Action::Format { .. } => "format",
             Action::Check { .. } => "check",
             Action::GrowUnmounted | Action::Grow { .. } => "grow",
@@ -100,6 +103,7 @@ impl Action {
         let to = size.map(|size| format!(" to {size}")).unwrap_or_default();
         match self {
             Action::EnlargeImage { to, .. } => format!("enlarged to {to}"),
+            Action::Undo(_) => "what a cut off format left taken away".into(),
             Action::Format { kind } => format!("formatted as {kind}"),
             Action::Check { .. } => "checked".into(),
             Action::GrowUnmounted => format!("grown{to}, before the mount"),
@@ -112,7 +116,11 @@ impl Action {
     /// Whether it writes to the device by another way than a mounted filesystem.
     pub fn writes_to_device(&self) -> bool {
         match self {
-            Action::EnlargeImage { .. } | Action::Format { .. } | Action::Check { .. } | Action::GrowUnmounted => true,
+            Action::EnlargeImage { .. }
+            | Action::Undo(_)
+            | Action::Format { .. }
+            | Action::Check { .. }
+            | Action::GrowUnmounted => true,
             Action::Mount { .. } | Action::Grow { .. } | Action::Permit { .. } => false,
         }
     }
@@ -122,6 +130,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::EnlargeImage { image, to } => write!(f, "enlarge {} to {to}", image.display()),
+            Action::Undo(_) => f.write_str("take away what a format left that was cut off"),
             Action::Format { kind } => write!(f, "format as {kind}"),
             Action::Check { force: false } => f.write_str("check with e2fsck -p"),
             Action::Check { force: true } => f.write_str("check with e2fsck -f -p"),
@@ -161,7 +170,8 @@ pub fn plan(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -> 
     refuse::unusable_device(device)?;
     refuse::unusable_target(volume, facts)?;
     let mut plan = match &facts.content {
-        Content::Blank(proof) => format(volume, facts, *proof)?,
+        Content::Blank(proof) => format(volume, facts, *proof, None)?,
+        Content::Interrupted(ours) => format(volume, facts, ours.proof, Some(ours))?,
         Content::Filesystem(superblock) => keep(volume, facts, superblock)?,
         Content::Foreign(sign) => return Err(refuse::foreign(device, sign)),
         Content::Damaged { kind, evidence, repair } => return Err(refuse::damaged(device, *kind, evidence, repair)),
@@ -235,7 +245,7 @@ fn mounted(volume: &Volume, facts: &Facts, owner: (u32, u32), mode: u32) -> Plan
     plan
 }
 
-fn format(volume: &Volume, facts: &Facts, proof: Proof) -> Result<Plan, Refusal> {
+fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interrupted>) -> Result<Plan, Refusal> {
     let kind = volume.filesystem.kind;
     if volume.filesystem.format == Format::Never {
         return Err(refuse::blank(&facts.device, "the config says `format: never`"));
@@ -243,7 +253,13 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof) -> Result<Plan, Refusal>
     if facts.device.read_only {
         return Err(refuse::blank(&facts.device, "it is read-only"));
     }
-    let mut plan = Plan::new(format!("blank, {}", facts.device.size));
+    let found =
+        cut_off.map_or_else(|| "blank".to_owned(), |ours| format!("a format as {} that was cut off", ours.kind));
+    let mut plan = Plan::new(format!("{found}, {}", facts.device.size));
+    if let Some(ours) = cut_off {
+        let reason = "its record is on the disk, and every byte that was read is zero or what the record says";
+        plan.step(Action::Undo(ours.clone()), reason);
+    }
     if let Some(grow) = growth::of_image(volume, facts) {
         grow.enlarge(&mut plan);
     }

@@ -121,7 +121,7 @@ pub fn another_volume(volume: &Volume, facts: &Facts, remembered: &Remembered) -
         Content::Filesystem(found) => {
             format!("carries {} (UUID {})", super::describe(found.kind, &found.label), found.uuid)
         }
-        Content::Blank(_) => "is blank".to_owned(),
+        Content::Blank(_) | Content::Interrupted(_) => "is blank".to_owned(),
         // These are refused in words of their own.
         Content::Foreign(_)
         | Content::Damaged { .. }
@@ -227,7 +227,8 @@ pub fn verdict(device: &DeviceFacts, content: &Content) -> (bool, String) {
         return no(refusal);
     }
     match content {
-        Content::Blank(_) if device.read_only => (false, "is blank and read-only".into()),
+        Content::Blank(_) | Content::Interrupted(_) if device.read_only => (false, "is blank and read-only".into()),
+        Content::Interrupted(_) => (true, "a format was cut off, would be made anew".into()),
         Content::Blank(_) => (true, "blank, would be formatted".into()),
         Content::Filesystem(_) => (true, "has its filesystem, would be mounted".into()),
         Content::Foreign(sign) => no(foreign(device, sign)),

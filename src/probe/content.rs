@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::blank::{Found, Proof, Verdict};
 use super::blkid::{Signatures, Usage};
+use super::interrupted::Interrupted;
 use super::superblock::{Finding, Superblock};
 use crate::config::FsType;
 
@@ -17,6 +18,8 @@ pub enum Content {
     Blank(Proof),
     /// One whole filesystem of a type that volinit knows.
     Filesystem(Superblock),
+    /// A first format of ours that was cut off; every byte of it is known to be ours.
+    Interrupted(Interrupted),
     /// Something that is not ours to touch.
     Foreign(Sign),
     /// A filesystem that needs a person.
@@ -45,6 +48,7 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Content::Blank(_) => f.write_str("blank"),
+            Content::Interrupted(ours) => write!(f, "interrupted format as {}", ours.kind),
             Content::Filesystem(found) if found.label.is_empty() => write!(f, "{}", found.kind),
             Content::Filesystem(found) => write!(f, "{} `{}`", found.kind, found.label),
             Content::Foreign(sign) => f.write_str(&sign.kind),
@@ -55,6 +59,18 @@ impl fmt::Display for Content {
             }
             Content::Data { .. } => f.write_str("data"),
             Content::Unreadable(_) => f.write_str("unreadable"),
+        }
+    }
+}
+
+impl From<Verdict> for Content {
+    fn from(verdict: Verdict) -> Content {
+        match verdict {
+            Verdict::Zeros(proof) => Content::Blank(proof),
+            Verdict::Data { offset, found } => Content::Data { offset, found },
+            Verdict::Unreadable { offset, error } => {
+                Content::Unreadable(format!("byte {offset} could not be read: {error}"))
+            }
         }
     }
 }
@@ -80,11 +96,12 @@ impl fmt::Display for Sign {
     }
 }
 
-/// Decides. `ours` and `prove` read the device, and only when it comes to them.
+/// Decides. `ours` reads the superblocks; `unmarked` finds out what a device without any signature carries, and
+/// only when it comes to that.
 pub(super) fn decide<E: fmt::Display>(
     libblkid: Result<Signatures, E>,
     ours: impl FnOnce() -> Result<Vec<Finding>>,
-    prove: impl FnOnce() -> Verdict,
+    unmarked: impl FnOnce() -> Result<Content>,
 ) -> Content {
     let signatures = match libblkid {
         Ok(signatures) => signatures,
@@ -112,13 +129,7 @@ pub(super) fn decide<E: fmt::Display>(
 
     match signs.as_slice() {
         [] if signatures.ambivalent => Content::Ambiguous(signs),
-        [] => match prove() {
-            Verdict::Zeros(proof) => Content::Blank(proof),
-            Verdict::Data { offset, found } => Content::Data { offset, found },
-            Verdict::Unreadable { offset, error } => {
-                Content::Unreadable(format!("byte {offset} could not be read: {error}"))
-            }
-        },
+        [] => unmarked().unwrap_or_else(|error| Content::Unreadable(format!("{error:#}"))),
         [one] if !signatures.ambivalent => whole(one, &ours, signatures.found.iter().any(|found| found.bad_checksum)),
         _ => Content::Ambiguous(signs),
     }

@@ -3,8 +3,10 @@
 mod blank;
 mod blkid;
 mod content;
+pub mod direct;
 #[cfg(test)]
 mod images;
+mod interrupted;
 mod mounts;
 mod superblock;
 mod target;
@@ -18,8 +20,9 @@ use anyhow::{Context, Result};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc::dev_t;
 
-pub use blank::{DEVICE, Found, Proof, prove};
+pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_zero, prove, prove_ranges};
 pub use content::{Content, Sign};
+pub use interrupted::Interrupted;
 pub use mounts::Mounted;
 pub use superblock::{Finding, State, Superblock, find};
 pub use target::{Ownership, Target, TargetState};
@@ -58,6 +61,12 @@ pub struct DeviceFacts {
     pub size: Bytes,
     /// Its logical sector size in bytes.
     pub sector: u32,
+    /// Its physical sector size in bytes; never below the logical one.
+    pub physical_sector: u32,
+    /// In what pieces it likes to be written, in bytes; more than a sector on a RAID.
+    pub minimum_io: u32,
+    /// How much it writes best at once, in bytes; 0 where it does not say.
+    pub optimal_io: u32,
     /// The EBS volume id that it reports.
     pub volume_id: Option<VolumeId>,
     /// Its serial number.
@@ -123,7 +132,13 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
                 .context("dropping cached pages")?;
             Ok(superblock::find_all(&head()?, now))
         },
-        || prove(&device.file, device.size),
+        || {
+            Ok(match interrupted::look(&device.file, device.size, &head()?) {
+                Some(Ok(ours)) => Content::Interrupted(ours),
+                Some(Err(foreign)) => foreign.into(),
+                None => prove(&device.file, device.size, &[]).into(),
+            })
+        },
     ))
 }
 
@@ -184,13 +199,18 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         .into_iter()
         .chain(partitions.iter().filter_map(|part| crate::locate::number_of(&part.node())))
         .collect();
+    let sector = ioctl::sector_size(&device.file).unwrap_or(512);
+    let queue = |name: &str| sysfs.and_then(|sysfs| sysfs.whole().attribute(&format!("queue/{name}"))?.parse().ok());
     DeviceFacts {
         path: device.path.clone(),
         stable: device.stable_path(),
         image: device.image.clone(),
         pending: device.pending.clone(),
         size: device.size,
-        sector: ioctl::sector_size(&device.file).unwrap_or(512),
+        sector,
+        physical_sector: queue("physical_block_size").unwrap_or(sector).max(sector),
+        minimum_io: queue("minimum_io_size").unwrap_or(sector),
+        optimal_io: queue("optimal_io_size").unwrap_or(0),
         volume_id: device.volume_id(),
         serial: sysfs.and_then(Sysfs::serial),
         model: sysfs.and_then(Sysfs::model),
@@ -204,7 +224,7 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
 }
 
 /// The beginning of the device, as far as superblocks are looked for; less where it ends before.
-fn head(device: &File) -> std::io::Result<Vec<u8>> {
+pub fn head(device: &File) -> std::io::Result<Vec<u8>> {
     let mut head = vec![0; superblock::HEAD];
     let mut length = 0;
     while length < head.len() {

@@ -5,7 +5,6 @@
 //! than was thought are verdicts of their own. It never writes, and never says what to do about a verdict
 //! beyond naming the command that brings a lost filesystem back.
 
-mod direct;
 mod places;
 mod regions;
 mod trace;
@@ -20,13 +19,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
+use super::direct::{Buffer, Direct, PAGE, ReadAt};
 use crate::bytes::Bytes;
 use crate::config::FsType;
-use direct::{Buffer, Direct};
 pub use regions::regions;
-
-/// Reads go in pages: what `O_DIRECT` wants of offset, length and memory on any device with sectors up to that.
-const PAGE: u64 = 4096;
 
 /// The longest single read: with the threads below, 2 MiB of memory.
 const READ: u64 = 64 * 1024;
@@ -115,17 +111,12 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// What can be read: the device, or a test's stand-in.
-trait ReadAt: Sync {
-    /// As pread(2). The buffer is aligned to and a multiple of [`PAGE`], and may reach past the end.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-}
-
-/// Proves that the device is blank, or says what speaks against it.
+/// Proves that the device is blank, or says what speaks against it. What lies in `except`, sorted, has been
+/// proved to be volinit's own and counts as blank.
 ///
 /// While it reads, the open file has `O_DIRECT` set (and restored after): it is this very descriptor that is
 /// proved, not another that its name leads to. So nothing else may read through it meanwhile.
-pub fn prove(device: &File, size: Bytes) -> Verdict {
+pub fn prove(device: &File, size: Bytes, except: &[Range<u64>]) -> Verdict {
     let mut end = device;
     match end.seek(SeekFrom::End(0)) {
         Ok(real) if real == size.0 => {}
@@ -133,7 +124,16 @@ pub fn prove(device: &File, size: Bytes) -> Verdict {
         Err(error) => return Verdict::Unreadable { offset: 0, error: error.into() },
     }
     match Direct::begin(device) {
-        Ok(device) => prove_with(&device, size.0),
+        Ok(device) => prove_with(&device, size.0, except),
+        Err(error) => Verdict::Unreadable { offset: 0, error: error.into() },
+    }
+}
+
+/// Proves that these ranges are zero, each byte of them; whole pages, sorted.
+pub fn prove_ranges(device: &File, size: Bytes, ranges: &[Range<u64>]) -> Verdict {
+    let reads: Vec<Range<u64>> = ranges.iter().cloned().flat_map(split).collect();
+    match Direct::begin(device) {
+        Ok(device) => verdict(&device, size.0, &reads, &[]),
         Err(error) => Verdict::Unreadable { offset: 0, error: error.into() },
     }
 }
@@ -142,12 +142,16 @@ fn unreadable(offset: u64, text: String) -> Verdict {
     Verdict::Unreadable { offset, error: ReadError { errno: None, text } }
 }
 
-fn prove_with(device: &impl ReadAt, size: u64) -> Verdict {
+fn prove_with(device: &impl ReadAt, size: u64, except: &[Range<u64>]) -> Verdict {
     if size == 0 {
         return unreadable(0, "it has no size".to_owned());
     }
     let reads: Vec<Range<u64>> = regions(size).into_iter().flat_map(split).collect();
-    match lowest(device, &reads) {
+    verdict(device, size, &reads, except)
+}
+
+fn verdict(device: &impl ReadAt, size: u64, reads: &[Range<u64>], except: &[Range<u64>]) -> Verdict {
+    match lowest(device, reads, except) {
         None => Verdict::Zeros(Proof {
             bytes_read: Bytes(reads.iter().map(|read| read.end - read.start).sum()),
             reads: reads.len(),
@@ -170,7 +174,7 @@ enum Event {
 }
 
 /// Does the reads, sorted as they are, side by side; the lowest offset where one was not all zeros.
-fn lowest(device: &impl ReadAt, reads: &[Range<u64>]) -> Option<(u64, Event)> {
+fn lowest(device: &impl ReadAt, reads: &[Range<u64>], except: &[Range<u64>]) -> Option<(u64, Event)> {
     let next = AtomicUsize::new(0);
     let known = AtomicU64::new(u64::MAX);
     // Reads are handed out in order, so a worker's first event is its lowest, and what lies above one that is
@@ -182,7 +186,7 @@ fn lowest(device: &impl ReadAt, reads: &[Range<u64>]) -> Option<(u64, Event)> {
             if read.start > known.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some((offset, event)) = check(device, &mut buffer, read) {
+            if let Some((offset, event)) = check(device, &mut buffer, read, except) {
                 known.fetch_min(offset, Ordering::Relaxed);
                 return Some((offset, event));
             }
@@ -199,15 +203,15 @@ fn lowest(device: &impl ReadAt, reads: &[Range<u64>]) -> Option<(u64, Event)> {
     })
 }
 
-fn check(device: &impl ReadAt, buffer: &mut Buffer, read: &Range<u64>) -> Option<(u64, Event)> {
+fn check(device: &impl ReadAt, buffer: &mut Buffer, read: &Range<u64>, except: &[Range<u64>]) -> Option<(u64, Event)> {
     match fetch(device, buffer, read) {
-        Ok(bytes) => first_set(bytes).map(|at| (read.start + at as u64, Event::Data)),
+        Ok(bytes) => first_set(passing_over(bytes, read, except)).map(|at| (read.start + at as u64, Event::Data)),
         Err(error) => Some((read.start, Event::Failed(error))),
     }
 }
 
 /// The range's bytes, all of them, or an error.
-fn fetch<'a>(device: &impl ReadAt, buffer: &'a mut Buffer, read: &Range<u64>) -> Result<&'a [u8], ReadError> {
+pub fn fetch<'a>(device: &impl ReadAt, buffer: &'a mut Buffer, read: &Range<u64>) -> Result<&'a mut [u8], ReadError> {
     let wanted = read.end - read.start;
     // The last sectors of a device may be less than a page; O_DIRECT wants the length whole all the same.
     let bytes = buffer.first(wanted.next_multiple_of(PAGE));
@@ -218,10 +222,25 @@ fn fetch<'a>(device: &impl ReadAt, buffer: &'a mut Buffer, read: &Range<u64>) ->
         }
     };
     let wanted = usize::try_from(wanted).expect("a read's length is a usize");
-    match bytes.get(..wanted) {
+    match bytes.get_mut(..wanted) {
         Some(bytes) if got >= wanted => Ok(bytes),
         _ => Err(ReadError { errno: None, text: format!("only {got} of {wanted} bytes could be read") }),
     }
+}
+
+/// The bytes of a read, with zeros in place of what counts as blank.
+fn passing_over<'a>(bytes: &'a mut [u8], read: &Range<u64>, except: &[Range<u64>]) -> &'a [u8] {
+    let first = except.partition_point(|known| known.end <= read.start);
+    for known in except[first..].iter().take_while(|known| known.start < read.end) {
+        let place = |at: u64| usize::try_from(at.clamp(read.start, read.end) - read.start).expect("within a read");
+        bytes[place(known.start)..place(known.end)].fill(0);
+    }
+    bytes
+}
+
+/// Whether all of it is zero.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    first_set(bytes).is_none()
 }
 
 /// The first byte that is not zero. Compared by the page, which is memcmp(3) and so fast at any optimisation.

@@ -109,7 +109,7 @@ fn places_that_tell_are_read() {
 fn zeros_are_proved_with_aligned_reads() {
     for size in [1, 511, 512, 4096, MIB + 512, 64 * MIB, 64 * MIB + 1, 200 * MIB + 512, 64 * TIB, 1 << 62] {
         let disk = fake(size);
-        let Verdict::Zeros(proof) = prove_with(&disk, size) else { panic!("{size}") };
+        let Verdict::Zeros(proof) = prove_with(&disk, size, &[]) else { panic!("{size}") };
         assert_eq!(proof.reads, disk.seen.into_inner().unwrap().len());
         assert!(proof.bytes_read.0 <= size);
     }
@@ -117,7 +117,7 @@ fn zeros_are_proved_with_aligned_reads() {
 
 #[test]
 fn a_disk_without_a_size_is_not_blank() {
-    assert!(matches!(prove_with(&fake(0), 0), Verdict::Unreadable { offset: 0, .. }));
+    assert!(matches!(prove_with(&fake(0), 0, &[]), Verdict::Unreadable { offset: 0, .. }));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_lowest_byte_is_told() {
         (vec![65 * MIB..200 * MIB, 300 * MIB..301 * MIB], 0),
     ] {
         let disk = Fake { set: set.clone(), ..fake(size) };
-        let found = data_at(&prove_with(&disk, size)).unwrap();
+        let found = data_at(&prove_with(&disk, size, &[])).unwrap();
         let first = set[0].start;
         let sampled = set[0].end - first > MIB;
         assert!(if sampled { (first..first + MIB).contains(&found) } else { found == expected }, "{set:?}: {found}");
@@ -145,27 +145,27 @@ fn every_read_that_fails_is_told() {
         for errno in [Errno::EIO, Errno::ENODATA] {
             let disk = Fake { errors: Some((read.end - 1..read.end, errno)), ..fake(size) };
             let expected = Verdict::Unreadable { offset: read.start, error: io::Error::from(errno).into() };
-            assert_eq!(prove_with(&disk, size), expected);
+            assert_eq!(prove_with(&disk, size, &[]), expected);
         }
         let disk = Fake { short: Some(read.end - 1), ..fake(size) };
-        let Verdict::Unreadable { offset, error } = prove_with(&disk, size) else { panic!("{read:?}") };
+        let Verdict::Unreadable { offset, error } = prove_with(&disk, size, &[]) else { panic!("{read:?}") };
         assert_eq!((offset, error.errno), (read.start, None));
     }
     let disk = Fake { errors: Some((0..size, Errno::EIO)), ..fake(size) };
-    assert!(matches!(prove_with(&disk, size), Verdict::Unreadable { offset: 0, .. }));
+    assert!(matches!(prove_with(&disk, size, &[]), Verdict::Unreadable { offset: 0, .. }));
 }
 
 #[test]
 fn data_below_an_error_is_told_and_above_it_is_not() {
     let size = 512 * MIB;
     let disk = |at| Fake { set: vec![at..at + 1], errors: Some((MIB..MIB + 1, Errno::EIO)), ..fake(size) };
-    assert_eq!(data_at(&prove_with(&disk(5), size)), Some(5));
-    assert!(matches!(prove_with(&disk(3 * MIB), size), Verdict::Unreadable { .. }));
+    assert_eq!(data_at(&prove_with(&disk(5), size, &[])), Some(5));
+    assert!(matches!(prove_with(&disk(3 * MIB), size, &[]), Verdict::Unreadable { .. }));
 }
 
 fn found(image: &Image) -> Option<Found> {
     let size = image.open().metadata().unwrap().len();
-    match prove(&image.open(), Bytes(size)) {
+    match prove(&image.open(), Bytes(size), &[]) {
         Verdict::Data { found, .. } => Some(found),
         Verdict::Zeros(_) => None,
         Verdict::Unreadable { offset, error } => panic!("{offset}: {error}"),
@@ -178,7 +178,7 @@ fn a_real_file_is_read_whatever_its_size() {
         let image = Image::blank(size);
         assert_eq!(found(&image), None, "{size}");
         image.write(size - 1, &[1]);
-        let verdict = prove(&image.open(), Bytes(size));
+        let verdict = prove(&image.open(), Bytes(size), &[]);
         assert_eq!(verdict, Verdict::Data { offset: size - 1, found: Found::Bytes });
     }
 }
@@ -188,14 +188,14 @@ fn the_descriptor_is_as_it_was() {
     let file = Image::blank(MIB).open();
     let flags = || nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL).unwrap();
     let before = flags();
-    prove(&file, Bytes(MIB));
+    prove(&file, Bytes(MIB), &[]);
     assert_eq!(flags(), before);
 }
 
 #[test]
 fn a_device_of_another_size_is_not_proved() {
     for size in [0, MIB - 512, MIB + 512] {
-        assert!(matches!(prove(&Image::blank(MIB).open(), Bytes(size)), Verdict::Unreadable { .. }), "{size}");
+        assert!(matches!(prove(&Image::blank(MIB).open(), Bytes(size), &[]), Verdict::Unreadable { .. }), "{size}");
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is on a device that is not blank: a backup superblock or another mark, so that a person is told how to
 //! get their data back. It only adds to a refusal, so what cannot be read here is passed over.
 
-use super::direct::Buffer;
 use super::places::{Mark, Place, places};
 use super::{DEVICE, Found, PAGE, ReadAt, fetch};
 use crate::config::FsType;
+use crate::probe::direct::Buffer;
 use crate::probe::superblock::{btrfs, ext4, xfs};
 
 /// `MD_SB_MAGIC` (Linux, `include/uapi/linux/raid/md_p.h`); in version 0.90 in the byte order of its host.

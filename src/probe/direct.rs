@@ -1,5 +1,5 @@
 //! Reads that go to the device and not to the page cache, which can be stale (util-linux#3301: about once in
-//! 2,000 boots). Only the proof of zeros reads this way.
+//! 2,000 boots). What decides over a format reads this way.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,14 @@ use std::os::unix::fs::FileExt;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 
-use super::{PAGE, ReadAt};
+/// The unit of direct reads and writes: a multiple of every sector size.
+pub const PAGE: u64 = 4096;
+
+/// What can be read: the device, or a test's stand-in.
+pub trait ReadAt: Sync {
+    /// As pread(2). The buffer is aligned to and a multiple of [`PAGE`], and may reach past the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
 
 /// An open file with `O_DIRECT` set while this lives.
 ///

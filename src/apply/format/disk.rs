@@ -1,0 +1,74 @@
+//! The one descriptor that a format is written through: exclusive, direct, and the disk that was looked at.
+
+use std::fs::OpenOptions;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use anyhow::{Context, Result, anyhow};
+use nix::libc::{EBUSY, O_DIRECT, O_EXCL};
+
+use crate::locate::Device;
+use crate::probe::direct::Buffer;
+
+/// The most that is written at once, in bytes.
+const WRITE: usize = 1 << 20;
+
+/// A disk that is open for writing.
+#[derive(Debug)]
+pub struct Disk(std::fs::File);
+
+impl Disk {
+    /// Opens the device once more. `O_EXCL`: nobody can mount it, or build upon it, while this is open.
+    pub fn open(device: &Device) -> Result<Disk> {
+        let mut options = OpenOptions::new();
+        // A file that stands for a disk is in nobody's mount table.
+        let exclusive = if device.number.is_some() { O_EXCL } else { 0 };
+        options.read(true).write(true).custom_flags(O_DIRECT | exclusive);
+        let file = match options.open(&device.path) {
+            Err(error) if error.raw_os_error() == Some(EBUSY) => {
+                return Err(anyhow!(
+                    "{} is in use, though this process sees no mount of it: by another mount namespace, LVM, md or \
+                     another program (`lsblk`, `lsof {0}`)",
+                    device.path.display()
+                ));
+            }
+            other => other.with_context(|| format!("opening {}", device.path.display()))?,
+        };
+        device.prove_same(&file)?;
+        Ok(Disk(file))
+    }
+
+    /// Writes whole sectors.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut buffer = Buffer::new(bytes.len().min(WRITE) as u64);
+        for (at, part) in (offset..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
+            let aligned = buffer.first(part.len() as u64);
+            aligned.copy_from_slice(part);
+            self.0.write_all_at(aligned, at).with_context(|| format!("writing {} bytes at {at}", part.len()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros over whole sectors.
+    pub fn zero(&self, range: &Range<u64>) -> Result<()> {
+        let mut buffer = Buffer::new(WRITE as u64);
+        for at in range.clone().step_by(WRITE) {
+            let length = (range.end - at).min(WRITE as u64);
+            self.0.write_all_at(buffer.first(length), at).with_context(|| format!("writing zeros at {at}"))?;
+        }
+        Ok(())
+    }
+
+    /// Reads whole sectors.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut buffer = Buffer::new(length as u64);
+        let bytes = buffer.first(length as u64);
+        self.0.read_exact_at(bytes, offset).with_context(|| format!("reading {length} bytes at {offset}"))?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Returns when all that was written is on the disk, its own cache flushed.
+    pub fn flush(&self) -> Result<()> {
+        self.0.sync_all().context("flushing the disk")
+    }
+}

@@ -1,0 +1,151 @@
+//! What is in the rehearsed file: the blocks that are not zero, where the magic is, where there is room for the
+//! record, and which zeros the filesystem relies on. Reads the file; writes nothing.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
+use super::zeros;
+use crate::bytes::Bytes;
+use crate::config::FsType;
+use crate::intent::{self, Intent};
+use crate::probe::is_zero;
+
+/// What is copied is counted in these, whatever the filesystem's own blocks are.
+const BLOCK: usize = 4096;
+const BLOCK_BYTES: u64 = BLOCK as u64;
+/// The most that is read at once, in bytes.
+const READ: u64 = 1 << 20;
+
+/// What is to be written, and where.
+#[derive(Debug)]
+pub struct Layout<'a> {
+    scratch: &'a File,
+    /// The filesystem.
+    pub kind: FsType,
+    /// The disk's logical sector size in bytes.
+    pub sector: u32,
+    /// The blocks that are not zero, side by side ones in one; sorted.
+    pub blocks: Vec<Range<u64>>,
+    /// The sector with the magic.
+    pub commit: Range<u64>,
+    /// Room for the list, in whole blocks.
+    pub list: Range<u64>,
+    /// What the filesystem takes to be zero and mkfs would have written zeros to.
+    relied_on: Vec<Range<u64>>,
+}
+
+impl Layout<'_> {
+    /// Looks through a rehearsed file.
+    pub fn of(scratch: &File, kind: FsType, sector: u32) -> Result<Layout<'_>> {
+        let size = scratch.metadata().context("looking at the file in memory")?.len();
+        let blocks = not_zero(scratch, size).context("reading the file in memory")?;
+        let place = Intent::place(kind, sector);
+        let commit = place..place + u64::from(sector);
+        if !blocks.iter().any(|block| block.start <= commit.start && commit.end <= block.end) {
+            bail!("the {kind} has no superblock at byte {place}");
+        }
+        let sectors: u64 = blocks.iter().map(|block| (block.end - block.start) / u64::from(sector)).sum();
+        let entries = usize::try_from(sectors).context("counting sectors")?;
+        let list = room(&blocks, size, intent::list_length(entries, sector))?;
+        let relied_on = zeros::relied_on(scratch, kind).context("reading the file in memory")?;
+        Ok(Layout { scratch, kind, sector, blocks, commit, list, relied_on })
+    }
+
+    /// How much is written.
+    pub fn bytes(&self) -> Bytes {
+        Bytes(self.blocks.iter().map(|block| block.end - block.start).sum())
+    }
+
+    /// The blocks without the sector that is written last.
+    pub fn but_commit(&self) -> impl Iterator<Item = Range<u64>> {
+        let commit = &self.commit;
+        let parts = self.blocks.iter().flat_map(|block| {
+            if block.start <= commit.start && commit.end <= block.end {
+                [block.start..commit.start, commit.end..block.end]
+            } else {
+                [block.clone(), block.end..block.end]
+            }
+        });
+        parts.filter(|part| !part.is_empty())
+    }
+
+    /// What has to be zero on the disk before the format: sorted, in whole blocks, none twice.
+    pub fn must_be_zero(&self) -> Vec<Range<u64>> {
+        let all = self.blocks.iter().chain([&self.list]).chain(&self.relied_on);
+        let mut all: Vec<Range<u64>> =
+            all.map(|range| range.start / BLOCK_BYTES * BLOCK_BYTES..range.end.next_multiple_of(BLOCK_BYTES)).collect();
+        all.sort_by_key(|range| range.start);
+        let mut merged: Vec<Range<u64>> = Vec::new();
+        for range in all {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+
+    /// Gives the bytes of a range to `take`, with their offset, a piece at a time.
+    pub fn read(&self, range: &Range<u64>, mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; usize::try_from((range.end - range.start).min(READ)).context("reading a piece")?];
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from((range.end - at).min(READ)).context("reading a piece")?;
+            let bytes = &mut buffer[..length];
+            self.scratch.read_exact_at(bytes, at).context("reading the file in memory")?;
+            take(at, bytes)?;
+            at += length as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The blocks that hold anything but zeros.
+fn not_zero(scratch: &File, size: u64) -> Result<Vec<Range<u64>>> {
+    let mut blocks: Vec<Range<u64>> = Vec::new();
+    let mut buffer = vec![0; usize::try_from(READ)?];
+    let mut at = 0u64;
+    while at < size {
+        let data = match lseek(scratch, at.cast_signed(), Whence::SeekData) {
+            Ok(data) => data.cast_unsigned() / BLOCK_BYTES * BLOCK_BYTES,
+            // Nothing but a hole up to the end.
+            Err(Errno::ENXIO) => break,
+            Err(errno) => return Err(errno.into()),
+        };
+        let hole = lseek(scratch, data.cast_signed(), Whence::SeekHole)?.cast_unsigned();
+        let length = usize::try_from((hole.next_multiple_of(BLOCK_BYTES).min(size) - data).min(READ))?;
+        let bytes = &mut buffer[..length];
+        scratch.read_exact_at(bytes, data)?;
+        for (start, block) in (data..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
+            if is_zero(block) {
+                continue;
+            }
+            let end = start + block.len() as u64;
+            match blocks.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => blocks.push(start..end),
+            }
+        }
+        at = data + length as u64;
+    }
+    Ok(blocks)
+}
+
+/// A place for the list: the end of the largest space that the filesystem leaves free, with some distance.
+fn room(blocks: &[Range<u64>], size: u64, length: u64) -> Result<Range<u64>> {
+    const DISTANCE: u64 = 1 << 20;
+    let starts = std::iter::once(0).chain(blocks.iter().map(|block| block.end));
+    let ends = blocks.iter().map(|block| block.start).chain([size]);
+    let hole = starts.zip(ends).max_by_key(|(start, end)| end.saturating_sub(*start)).unwrap_or((0, 0));
+    let end = hole.1.saturating_sub(DISTANCE) / BLOCK_BYTES * BLOCK_BYTES;
+    let start = end.saturating_sub(length) / BLOCK_BYTES * BLOCK_BYTES;
+    if end == 0 || start < hole.0 + DISTANCE || end - start < length {
+        bail!("the disk is too small: there is no room for the record of the format");
+    }
+    Ok(start..start + length.next_multiple_of(BLOCK_BYTES))
+}

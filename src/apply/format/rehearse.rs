@@ -1,0 +1,93 @@
+//! mkfs into a file in memory, told what it would have seen of the disk.
+
+use std::fs::File;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::apply::run::{Ended, run_on};
+use crate::bytes::Bytes;
+use crate::config::{Filesystem, FsType};
+use crate::probe::{self, DeviceFacts, Finding};
+
+/// Formats a file that is as large as the disk. It takes as much memory as mkfs writes of other bytes than
+/// zeros: 5 MiB of 100 GiB; and for XFS, whose log's zeros are written, 64 MiB and more.
+pub fn rehearse(disk: &DeviceFacts, filesystem: &Filesystem) -> Result<File> {
+    let kind = filesystem.kind;
+    let scratch: File =
+        memfd_create("volinit-format", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
+    scratch.set_len(disk.size.0).with_context(|| format!("making a file of {} in memory", disk.size))?;
+    enough_memory(disk.size, kind)?;
+
+    let program = format!("mkfs.{kind}");
+    let mut arguments = vec!["-q".to_owned()];
+    if let Some(label) = &filesystem.label {
+        arguments.extend(["-L".to_owned(), label.clone()]);
+    }
+    arguments.extend(as_on_the_disk(disk, filesystem));
+    arguments.extend(filesystem.mkfs_options.iter().cloned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // mke2fs asks a block device for these; of a file it takes them from here (lib/ext2fs/getsectsize.c).
+    let environment = [
+        ("MKE2FS_DEVICE_SECTSIZE", disk.sector.to_string()),
+        ("MKE2FS_DEVICE_PHYS_SECTSIZE", disk.physical_sector.to_string()),
+    ];
+    run_on(&program, &arguments, &environment, &scratch, &disk.path).and_then(Ended::succeeded)?;
+
+    // Whatever the options were: the file has to hold one whole filesystem that needs nothing beside it.
+    let length = scratch.metadata().context("looking at the file in memory")?.len();
+    match probe::find(kind, &probe::head(&scratch).context("reading the file in memory")?, 0) {
+        Finding::Superblock(made) if length == disk.size.0 && made.size <= disk.size => Ok(scratch),
+        Finding::Superblock(_) => bail!("{program} made a filesystem of another size than the disk's"),
+        Finding::Absent => bail!("{program} said it was done, but made no {kind}"),
+        Finding::Damaged { evidence, .. } => bail!("{program} said it was done, but {evidence}"),
+    }
+}
+
+/// What mkfs finds out about a disk by itself and cannot about a file, as options; those of the config come
+/// after them and win.
+fn as_on_the_disk(disk: &DeviceFacts, filesystem: &Filesystem) -> Vec<String> {
+    let own = |option: &str| filesystem.mkfs_options.iter().any(|said| said.starts_with(option));
+    let mut options = Vec::new();
+    // A RAID below says in what pieces it likes to be written (`queue/minimum_io_size`, `optimal_io_size`).
+    let (piece, stripe) = (disk.minimum_io, disk.optimal_io);
+    let striped = piece > disk.physical_sector && stripe >= piece && stripe.is_multiple_of(piece);
+    match filesystem.kind {
+        FsType::Xfs => {
+            if disk.physical_sector > 512 && !own("-s") {
+                options.extend(["-s".to_owned(), format!("size={}", disk.physical_sector)]);
+            }
+            if striped && !own("-d") {
+                options.extend(["-d".to_owned(), format!("su={piece},sw={}", stripe / piece)]);
+            }
+        }
+        FsType::Ext4 if striped && !own("-E") && !own("-b") && piece.is_multiple_of(4096) => {
+            // In blocks of 4 KiB, which it makes on a disk of this size.
+            options.extend(["-E".to_owned(), format!("stride={},stripe_width={}", piece / 4096, stripe / 4096)]);
+        }
+        FsType::Ext4 | FsType::Btrfs => {}
+    }
+    options
+}
+
+/// Running out of memory in the middle would kill somebody: the service that was to be started, most likely.
+fn enough_memory(disk: Bytes, kind: FsType) -> Result<()> {
+    let needed = match kind {
+        // Its group descriptors and bitmaps: measured 5 MiB of 100 GiB, 232 MiB of 16 TiB.
+        FsType::Ext4 => Bytes(disk.0 / (64 << 10) + (8 << 20)),
+        // Its log: 64 MiB up to 128 GiB, then a 2048th, and 2 GiB at the most.
+        FsType::Xfs => Bytes((disk.0 / 2048).clamp(64 << 20, 2 << 30) + (8 << 20)),
+        FsType::Btrfs => Bytes::mib(8),
+    };
+    let table = std::fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
+    let available = table
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    match available.map(|kib| Bytes(kib * 1024)) {
+        Some(available) if available < needed => bail!(
+            "making this {kind} takes {needed} of memory and {available} is available: nothing was written; \
+             run volinit before what needs the memory, or once on a larger machine"
+        ),
+        _ => Ok(()),
+    }
+}
