@@ -21,7 +21,11 @@ WITH := --no-default-features $(addprefix --features ,$(FEATURES))
 # Debian's packages. libclang is for bindgen, by which libblkid-rs reads blkid.h.
 BUILD_NEEDS := gcc libc6-dev libblkid-dev libclang-dev pkg-config
 DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
-TEST_NEEDS := $(DEMO_NEEDS) cryptsetup-bin dosfstools e2fsprogs fdisk file gdisk git lvm2 man-db mdadm strace systemd xfsprogs
+# What writes the disks of tests/gauntlet; the same list stands there.
+GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
+	gdisk genisoimage genromfs gfs2-utils hfsutils jfsutils lvm2 makefs mtd-utils nilfs-tools ntfs-3g ocfs2-tools parted \
+	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) e2fsprogs file git man-db mdadm strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
@@ -64,6 +68,10 @@ test: deps lint ## Run everything that CI runs; needs root, for loop devices and
 	cargo test $(CARGO_ARGS) --no-fail-fast
 	@$(MAKE) release FEATURES=
 	cargo test $(CARGO_ARGS) --test static -- --ignored
+
+.PHONY: gauntlet
+gauntlet: deps ## Offer 332 disks that hold something to volinit and to its rivals, and print who destroys what
+	cargo test $(CARGO_ARGS) --test gauntlet -- --ignored --nocapture
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root
