@@ -19,27 +19,36 @@ use crate::config::{Config, Source, Volume};
 use crate::error::Failure;
 use crate::locate::{self, Device, Effort};
 use crate::plan::{self, Action, Plan};
-use crate::probe::{self, TargetState};
+use crate::probe::{self, Facts, TargetState};
 use crate::publish::{self, Published, Words};
 use crate::report::{Done, Outcome, Report};
 use crate::root::Root;
 use crate::state::{self, Remembered};
 
+/// A person's word that what is on a volume may be erased; see [`plan::plan`].
+#[derive(Clone, Debug)]
+pub struct Consent {
+    /// The volume, by its name in the config.
+    pub volume: String,
+    /// What the disk, or what is on it, goes by.
+    pub to_erase: String,
+}
+
 /// Attaches, prepares and mounts the volumes, all at once, then tells systemd and the schedulers.
-pub fn up<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
-    let outcomes = side_by_side(volumes, |volume| bring_up(volume, root));
+pub fn up<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume], consent: Option<&Consent>) -> Report<'a> {
+    let outcomes = side_by_side(volumes, |volume| bring_up(volume, root, consent));
     let files = publish(root, config, &outcomes);
     Report { command: "up", planned: false, outcomes, files }
 }
 
 /// What `up` would do. Touches nothing.
-pub fn plan<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
-    look("plan", root, config, volumes)
+pub fn plan<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume], consent: Option<&Consent>) -> Report<'a> {
+    look("plan", root, config, volumes, consent)
 }
 
 /// What is declared beside what is there. Touches nothing.
 pub fn status<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
-    look("status", root, config, volumes)
+    look("status", root, config, volumes, None)
 }
 
 /// Grows what is mounted, and nothing else.
@@ -49,9 +58,9 @@ pub fn grow<'a>(root: &Root, volumes: &[&'a Volume]) -> Report<'a> {
 }
 
 /// One volume, from its source to its mount.
-fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
+fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<Done, Failure> {
     let mut device = locate::locate(&volume.source, root, Effort::Bring)?;
-    let judge = |device: &Device| judge(volume, device, root);
+    let judge = |device: &Device| judge(volume, device, root, consent);
 
     let mut plan = judge(&device);
     // A boot that changes nothing takes no lock. Whatever else was found, a refusal included, may be the
@@ -66,7 +75,9 @@ fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     }
     let mut done = done(volume, &device, plan?)?;
     if let Some(found) = &done.filesystem {
-        let stands = Remembered::of(found, done.device.volume_id.as_ref().map(ToString::to_string));
+        let before = state::recall(root, &volume.name).and_then(|before| before.erased);
+        let erased = done.plan.erased.clone().or(before);
+        let stands = Remembered::of(found, done.device.volume_id.as_ref().map(ToString::to_string), erased);
         // The volume stands: that it could not be written down is no reason to say it does not.
         if let Err(error) = state::remember(root, &volume.name, &stands) {
             warn!("{}: {error:#}", volume.name);
@@ -77,13 +88,24 @@ fn bring_up(volume: &Volume, root: &Root) -> Result<Done, Failure> {
 }
 
 /// Facts, and the plan that follows from them.
-fn judge(volume: &Volume, device: &Device, root: &Root) -> Result<Plan, Failure> {
+fn judge(volume: &Volume, device: &Device, root: &Root, consent: Option<&Consent>) -> Result<Plan, Failure> {
     let facts = probe::facts(device, &volume.mount, root)?;
     debug!("{}: {facts:?}", volume.name);
-    Ok(plan::plan(volume, &facts, state::recall(root, &volume.name).as_ref())?)
+    decide(volume, &facts, root, consent)
 }
 
-fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+fn decide(volume: &Volume, facts: &Facts, root: &Root, consent: Option<&Consent>) -> Result<Plan, Failure> {
+    let consent = consent.filter(|consent| consent.volume == volume.name).map(|consent| consent.to_erase.as_str());
+    Ok(plan::plan(volume, facts, state::recall(root, &volume.name).as_ref(), consent)?)
+}
+
+fn look<'a>(
+    command: &'static str,
+    root: &Root,
+    config: &'a Config,
+    volumes: &[&'a Volume],
+    consent: Option<&Consent>,
+) -> Report<'a> {
     let outcomes = side_by_side(volumes, |volume| {
         let device = locate::locate(&volume.source, root, Effort::Look)?;
         let mut facts = probe::facts(&device, &volume.mount, root)?;
@@ -91,7 +113,7 @@ fn look<'a>(command: &'static str, root: &Root, config: &'a Config, volumes: &[&
             // The folder that is there now will be hidden below the parent's mount.
             facts.target.state = TargetState::Absent;
         }
-        let plan = plan::plan(volume, &facts, state::recall(root, &volume.name).as_ref())?;
+        let plan = decide(volume, &facts, root, consent)?;
         done(volume, &device, plan)
     });
     let files = publish::files(root, &config.publish, &published(&outcomes), &down(&outcomes));
@@ -109,7 +131,7 @@ fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     }
     let lock = apply::lock(&device, false)?;
     device.refresh()?;
-    let mut plan = judge(volume, &device, root)?;
+    let mut plan = judge(volume, &device, root, None)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
     let warnings = apply::apply(volume, &device, &plan, &lock)?;
     device.refresh()?;

@@ -74,6 +74,11 @@ pub struct Which {
     #[arg(long, value_name = "DEVICE", requires = "mount", conflicts_with_all = ["names", "config"])]
     pub device: Option<PathBuf>,
 
+    /// Erase the one volume that is named, once, though it was refused: VOLUME is its volume id, serial or UUID, as the
+    /// refusal says it. No config can say this
+    #[arg(long, value_name = "VOLUME")]
+    pub erase: Option<String>,
+
     /// Without a config: where to mount it
     #[arg(long, value_name = "DIR", requires = "device")]
     pub mount: Option<String>,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use log::error;
 
-use crate::boot;
+use crate::boot::{self, Consent};
 use crate::cli::{Cli, Command, Names, Which};
 use crate::config::{self, Config, Problems, Volume};
 use crate::error::Failure;
@@ -45,7 +45,10 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
 }
 
-type Sequence = for<'a> fn(&Root, &'a Config, &[&'a Volume]) -> Report<'a>;
+/// [`boot::up`] and [`boot::plan`].
+type Sequence = for<'a> fn(&Root, &'a Config, &[&'a Volume], Option<&Consent>) -> Report<'a>;
+/// The others, which erase nothing.
+type Look = for<'a> fn(&Root, &'a Config, &[&'a Volume]) -> Report<'a>;
 
 fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Result<ExitCode, Failure> {
     let config = match (&which.device, &which.mount) {
@@ -56,12 +59,24 @@ fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Resu
         }
         _ => load(cli, root)?,
     };
-    finish(cli, &sequence(root, &config, &chosen(&config, &which.names)?))
+    let consent = match (&which.erase, which.names.names.as_slice(), &config.volumes.as_slice()) {
+        (None, ..) => None,
+        (Some(to_erase), [volume], _) => Some(Consent { volume: volume.clone(), to_erase: to_erase.clone() }),
+        (Some(to_erase), [], [only]) if which.device.is_some() => {
+            Some(Consent { volume: only.name.clone(), to_erase: to_erase.clone() })
+        }
+        _ => {
+            return Err(Failure::Usage(anyhow!(
+                "--erase goes with the name of one volume: `volinit up NAME --erase VOLUME`"
+            )));
+        }
+    };
+    finish(cli, &sequence(root, &config, &chosen(&config, &which.names)?, consent.as_ref()))
 }
 
-fn of_named(cli: &Cli, root: &Root, names: &Names, sequence: Sequence) -> Result<ExitCode, Failure> {
+fn of_named(cli: &Cli, root: &Root, names: &Names, look: Look) -> Result<ExitCode, Failure> {
     let config = load(cli, root)?;
-    finish(cli, &sequence(root, &config, &chosen(&config, names)?))
+    finish(cli, &look(root, &config, &chosen(&config, names)?))
 }
 
 /// Prints what came of it; the exit code is that of the worst.

@@ -21,12 +21,15 @@ pub struct Remembered {
     /// The EBS volume id that its device reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_id: Option<String>,
+    /// The consent by which it was erased before that; it works once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<String>,
 }
 
 impl Remembered {
     /// What is to be remembered of a volume that stands.
-    pub fn of(found: &Superblock, volume_id: Option<String>) -> Remembered {
-        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id }
+    pub fn of(found: &Superblock, volume_id: Option<String>, erased: Option<String>) -> Remembered {
+        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id, erased }
     }
 }
 
@@ -65,7 +68,7 @@ mod tests {
     fn a_record_is_read_back_and_nonsense_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None };
+        let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None, erased: None };
         assert_eq!(recall(&root, "pg"), None);
         remember(&root, "pg", &volume).unwrap();
         assert_eq!(recall(&root, "pg"), Some(volume));

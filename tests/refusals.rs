@@ -133,7 +133,12 @@ fn a_zeroed_superblock_with_backups() {
         let disk = rig.disk(SIZE);
         mkfs(&disk, kind);
         disk.write_at(at, &vec![0; length]);
-        refused(&rig, &disk, "", &[&format!("carries the rest of a {kind}: a backup superblock is at byte "), repair]);
+        refused(
+            &rig,
+            &disk,
+            "",
+            &[&format!("carries what is left of {kind}: a backup superblock is at byte "), repair],
+        );
     }
 }
 

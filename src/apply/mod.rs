@@ -26,6 +26,10 @@ pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Res
         info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
         match &step.action {
             Action::EnlargeImage { image, to } => grow::image(device, image, *to)?,
+            Action::Erase { what } => {
+                warn!("{}: erasing {}: {what}", volume.name, device.path.display());
+                format::erase(device)?;
+            }
             Action::Undo(ours) => format::undo(device, ours)?,
             Action::Format { .. } => format::format(device, &volume.filesystem)?,
             Action::Check { force } => check::check(device, *force)?,

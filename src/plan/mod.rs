@@ -1,6 +1,7 @@
 //! ([`Volume`], [`Facts`]) -> [`Plan`] or [`Refusal`]: the one decision. Pure: no file is opened here, no
 //! command is run, and the same facts always give the same plan.
 
+mod erase;
 mod growth;
 mod refuse;
 
@@ -24,6 +25,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What would be good to do and can't be done now.
     pub warnings: Vec<String>,
+    /// The consent that it makes use of.
+    pub erased: Option<String>,
 }
 
 /// One effect and its reason.
@@ -44,6 +47,11 @@ pub enum Action {
         image: PathBuf,
         /// Its new size.
         to: Bytes,
+    },
+    /// Make all of it zero, by a person's consent.
+    Erase {
+        /// What is lost, for a person.
+        what: String,
     },
     /// Take away what a format of ours left that was cut off.
     Undo(Interrupted),
@@ -89,6 +97,7 @@ impl Action {
     pub fn word(&self) -> &'static str {
         match self {
             Action::EnlargeImage { .. } => "enlarge",
+            Action::Erase { .. } => "erase",
             Action::Undo(_) => "undo",
             Action::Format { .. } => "format",
             Action::Check { .. } => "check",
@@ -103,6 +112,7 @@ impl Action {
         let to = size.map(|size| format!(" to {size}")).unwrap_or_default();
         match self {
             Action::EnlargeImage { to, .. } => format!("enlarged to {to}"),
+            Action::Erase { .. } => "erased".into(),
             Action::Undo(_) => "what a cut off format left taken away".into(),
             Action::Format { kind } => format!("formatted as {kind}"),
             Action::Check { .. } => "checked".into(),
@@ -117,6 +127,7 @@ impl Action {
     pub fn writes_to_device(&self) -> bool {
         match self {
             Action::EnlargeImage { .. }
+            | Action::Erase { .. }
             | Action::Undo(_)
             | Action::Format { .. }
             | Action::Check { .. }
@@ -130,6 +141,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::EnlargeImage { image, to } => write!(f, "enlarge {} to {to}", image.display()),
+            Action::Erase { what } => write!(f, "ERASE {what}"),
             Action::Undo(_) => f.write_str("take away what a format left that was cut off"),
             Action::Format { kind } => write!(f, "format as {kind}"),
             Action::Check { force: false } => f.write_str("check with e2fsck -p"),
@@ -158,26 +170,36 @@ impl fmt::Display for Action {
 ///
 /// # Errors
 /// A refusal, when anything else than doing nothing would put data at risk.
-pub fn plan(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -> Result<Plan, Refusal> {
+///
+/// `consent` is a person's, to erase the volume that it names: it turns a refusal of what is on the device, and no
+/// other, into a plan that erases it.
+pub fn plan(
+    volume: &Volume,
+    facts: &Facts,
+    remembered: Option<&Remembered>,
+    consent: Option<&str>,
+) -> Result<Plan, Refusal> {
     let device = &facts.device;
-    if let Some(remembered) = remembered {
-        refuse::another_volume(volume, facts, remembered)?;
-    }
     if let TargetState::Mounted { what, owner, mode } = &facts.target.state {
+        if let Some(remembered) = remembered {
+            refuse::another_volume(volume, facts, remembered)?;
+        }
         refuse::other_mount(volume, facts, what)?;
         return Ok(mounted(volume, facts, *owner, *mode));
     }
     refuse::unusable_device(device)?;
     refuse::unusable_target(volume, facts)?;
-    let mut plan = match &facts.content {
-        Content::Blank(proof) => format(volume, facts, *proof, None)?,
-        Content::Interrupted(ours) => format(volume, facts, ours.proof, Some(ours))?,
-        Content::Filesystem(superblock) => keep(volume, facts, superblock)?,
-        Content::Foreign(sign) => return Err(refuse::foreign(device, sign)),
-        Content::Damaged { kind, evidence, repair } => return Err(refuse::damaged(device, *kind, evidence, repair)),
-        Content::Ambiguous(signs) => return Err(refuse::ambiguous(device, signs)),
-        Content::Data { offset, found } => return Err(refuse::data(device, *offset, found)),
-        Content::Unreadable(why) => return Err(refuse::unreadable(device, why)),
+    if let Content::Unreadable(why) = &facts.content {
+        return Err(refuse::unreadable(device, why));
+    }
+    let mut plan = match of_content(volume, facts, remembered) {
+        Ok(mut plan) => {
+            if consent.is_some() {
+                plan.warnings.push("nothing was erased: what is on the device was not refused".into());
+            }
+            plan
+        }
+        Err(refusal) => erase::erase(volume, facts, remembered, consent, refusal)?,
     };
     if let Some(permit) = permit(volume, facts) {
         plan.step(permit, "the config asks for it");
@@ -185,9 +207,27 @@ pub fn plan(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -> 
     Ok(plan)
 }
 
+/// What follows from what is on the device.
+fn of_content(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -> Result<Plan, Refusal> {
+    let device = &facts.device;
+    if let Some(remembered) = remembered {
+        refuse::another_volume(volume, facts, remembered)?;
+    }
+    match &facts.content {
+        Content::Blank(proof) => format(volume, facts, *proof, None),
+        Content::Interrupted(ours) => format(volume, facts, ours.proof, Some(ours)),
+        Content::Filesystem(superblock) => keep(volume, facts, superblock),
+        Content::Foreign(sign) => Err(refuse::foreign(device, sign)),
+        Content::Damaged { kind, evidence, repair } => Err(refuse::damaged(device, *kind, evidence, repair)),
+        Content::Ambiguous(signs) => Err(refuse::ambiguous(device, signs)),
+        Content::Data { offset, found } => Err(refuse::data(device, *offset, found)),
+        Content::Unreadable(why) => Err(refuse::unreadable(device, why)),
+    }
+}
+
 impl Plan {
     fn new(found: String) -> Plan {
-        Plan { found, steps: Vec::new(), warnings: Vec::new() }
+        Plan { found, steps: Vec::new(), warnings: Vec::new(), erased: None }
     }
 
     fn step(&mut self, action: Action, reason: impl Into<String>) {

@@ -150,7 +150,7 @@ pub fn other_type(device: &DeviceFacts, found: &Superblock, wanted: FsType) -> R
     refusal(
         device.path.display(),
         format!("carries {} (UUID {}), but the config says {wanted}", super::describe(kind, &found.label), found.uuid),
-        format!("If its data is wanted, say `type: {kind}` under `filesystem`. {WRONG_DISK} {}", give_up(device)),
+        format!("If its data is wanted, say `type: {kind}` under `filesystem`. {WRONG_DISK}"),
     )
 }
 
@@ -165,11 +165,7 @@ pub fn too_small(device: &DeviceFacts, found: &Superblock) -> Refusal {
 
 /// One signature, of something that volinit does not make.
 pub fn foreign(device: &DeviceFacts, sign: &Sign) -> Refusal {
-    refusal(
-        device.path.display(),
-        format!("carries {sign}: it is not blank"),
-        format!("{WRONG_DISK} {}", give_up(device)),
-    )
+    refusal(device.path.display(), format!("carries {sign}: it is not blank"), WRONG_DISK)
 }
 
 /// Signatures that exclude each other.
@@ -196,7 +192,7 @@ pub fn data(device: &DeviceFacts, offset: u64, found: &Found) -> Refusal {
     let (found, way_out) = match found {
         Found::Backup { kind, offset, repair } => (
             format!(
-                "carries the rest of a {kind}: a backup superblock is at byte {offset}, and the primary one is gone"
+                "carries what is left of {kind}: a backup superblock is at byte {offset}, and the primary one is gone"
             ),
             mend(device, repair),
         ),
@@ -205,7 +201,7 @@ pub fn data(device: &DeviceFacts, offset: u64, found: &Found) -> Refusal {
         }
         Found::Bytes => (
             format!("is not blank: there is no signature on it, but there is data at byte {offset}"),
-            format!("{WRONG_DISK} {}", give_up(device)),
+            WRONG_DISK.to_owned(),
         ),
     };
     refusal(device.path.display(), found, way_out)
@@ -241,11 +237,4 @@ pub fn verdict(device: &DeviceFacts, content: &Content) -> (bool, String) {
 
 fn mend(device: &DeviceFacts, repair: &str) -> String {
     format!("Take a snapshot or a copy, then `{}`.", repair.replace(DEVICE, &device.path.display().to_string()))
-}
-
-fn give_up(device: &DeviceFacts) -> String {
-    let path = device.path.display();
-    format!(
-        "If all that is on it is to be given up, that is for a person to do: `wipefs --all {path}`, then zeros over the whole disk (`blkdiscard --zeroout {path}`)."
-    )
 }

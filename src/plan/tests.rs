@@ -37,6 +37,7 @@ fn facts(content: Content) -> Facts {
             volume_id: None,
             serial: None,
             model: None,
+            diskseq: None,
             read_only: false,
             holders: vec![],
             partitions: vec![],
@@ -80,7 +81,7 @@ fn mount_of(number: u64, at: &str) -> Mounted {
 
 /// Everything that a device can carry but for zeros.
 fn not_blank() -> Vec<Content> {
-    let sign = Sign { kind: "gpt".into(), what: "a partition table", offset: Some(512) };
+    let sign = Sign { kind: "gpt".into(), what: "a partition table", offset: Some(512), uuid: None };
     vec![
         Content::Foreign(sign.clone()),
         Content::Damaged { kind: FsType::Ext4, evidence: "a wrong checksum".into(), repair: "e2fsck -f DEVICE".into() },
@@ -101,7 +102,7 @@ fn not_blank() -> Vec<Content> {
 
 /// The steps in words, or what the refusal says was found.
 fn planned(volume: &Volume, facts: &Facts) -> Result<Vec<String>, String> {
-    match plan(volume, facts, None) {
+    match plan(volume, facts, None, None) {
         Ok(plan) => Ok(plan.steps.iter().map(|step| step.action.to_string()).collect()),
         Err(refusal) => Err(format!("{} {}", refusal.subject, refusal.found)),
     }
@@ -226,7 +227,7 @@ fn a_mounted_ext4_that_may_not_grow_is_left_with_a_warning() {
     facts.device.mounts = vec![ours.clone()];
     facts.target.state = TargetState::Mounted { what: ours, owner: (0, 0), mode: 0o755 };
     facts.may_grow_mounted_ext4 = false;
-    let plan = plan(&volume(FsType::Ext4), &facts, None).expect("it is up");
+    let plan = plan(&volume(FsType::Ext4), &facts, None, None).expect("it is up");
     assert!(plan.steps.is_empty() && plan.warnings[0].contains("CAP_SYS_RESOURCE"), "{plan:?}");
 }
 
@@ -244,10 +245,15 @@ fn an_image_becomes_larger_before_its_filesystem() {
 
 #[test]
 fn another_filesystem_than_the_one_that_is_remembered_is_refused() {
-    let was =
-        |uuid: &str| Remembered { uuid: uuid.into(), r#type: "ext4".into(), volume_id: Some("vol-5afc0745".into()) };
-    let judged =
-        |content, uuid| plan(&volume(FsType::Ext4), &facts(content), Some(&was(uuid))).map(|plan| plan.steps.len());
+    let was = |uuid: &str| Remembered {
+        uuid: uuid.into(),
+        r#type: "ext4".into(),
+        volume_id: Some("vol-5afc0745".into()),
+        erased: None,
+    };
+    let judged = |content, uuid| {
+        plan(&volume(FsType::Ext4), &facts(content), Some(&was(uuid)), None).map(|plan| plan.steps.len())
+    };
     assert_eq!(judged(filesystem(FsType::Ext4, GIB), "0b1c"), Ok(1));
     let other = judged(filesystem(FsType::Ext4, GIB), "2d3e").expect_err("it is another one");
     let found =
@@ -291,9 +297,9 @@ proptest! {
         device.holders = if held { vec!["md0".into()] } else { vec![] };
         device.partitions = if parts { vec!["xvdb1".into()] } else { vec![] };
         device.mounts = if mounted { vec![mount_of(7, "/data/pg")] } else { vec![] };
-        let was = Remembered { uuid: "0b1c".into(), r#type: "ext4".into(), volume_id: None };
+        let was = Remembered { uuid: "0b1c".into(), r#type: "ext4".into(), volume_id: None, erased: None };
         let in_use = read_only || swap || held || parts || mounted || size == 0;
-        if let Ok(plan) = plan(&volume, &facts, remembered.then_some(&was)) {
+        if let Ok(plan) = plan(&volume, &facts, remembered.then_some(&was), None) {
             prop_assert!(!plan.formats() || (is_blank && !never && !in_use && !remembered), "{plan:?}");
         }
     }

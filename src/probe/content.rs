@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::Result;
 
 use super::blank::{Found, Proof, Verdict};
-use super::blkid::{Signatures, Usage};
+use super::blkid::{Signature, Signatures, Usage};
 use super::interrupted::Interrupted;
 use super::superblock::{Finding, Superblock};
 use crate::config::FsType;
@@ -63,6 +63,22 @@ impl fmt::Display for Content {
     }
 }
 
+impl Content {
+    /// The UUIDs of what is there, as a refusal tells them.
+    pub fn uuids(&self) -> Vec<&str> {
+        match self {
+            Content::Filesystem(found) => vec![&found.uuid],
+            Content::Foreign(sign) => sign.uuid.as_deref().into_iter().collect(),
+            Content::Ambiguous(signs) => signs.iter().filter_map(|sign| sign.uuid.as_deref()).collect(),
+            Content::Blank(_)
+            | Content::Interrupted(_)
+            | Content::Damaged { .. }
+            | Content::Data { .. }
+            | Content::Unreadable(_) => Vec::new(),
+        }
+    }
+}
+
 impl From<Verdict> for Content {
     fn from(verdict: Verdict) -> Content {
         match verdict {
@@ -84,6 +100,8 @@ pub struct Sign {
     pub what: &'static str,
     /// Where its magic is, in bytes.
     pub offset: Option<u64>,
+    /// Its UUID, where it has one.
+    pub uuid: Option<String>,
 }
 
 impl fmt::Display for Sign {
@@ -115,7 +133,8 @@ pub(super) fn decide<E: fmt::Display>(
     let mut signs: Vec<Sign> = Vec::new();
     for signature in &signatures.found {
         let what = word(signature.usage);
-        let sign = Sign { kind: signature.kind.clone(), what, offset: signature.offset };
+        let Signature { kind, offset, uuid, .. } = signature.clone();
+        let sign = Sign { kind, what, offset, uuid };
         if !signs.iter().any(|known| known.kind == sign.kind) {
             signs.push(sign);
         }
@@ -123,7 +142,7 @@ pub(super) fn decide<E: fmt::Display>(
     for finding in &ours {
         let kind = finding_kind(finding);
         if let Some(kind) = kind.filter(|kind| !signs.iter().any(|sign| sign.kind == kind.name())) {
-            signs.push(Sign { kind: kind.name().into(), what: word(Usage::Filesystem), offset: None });
+            signs.push(Sign { kind: kind.name().into(), what: word(Usage::Filesystem), offset: None, uuid: None });
         }
     }
 

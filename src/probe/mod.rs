@@ -73,6 +73,8 @@ pub struct DeviceFacts {
     pub serial: Option<String>,
     /// Its model.
     pub model: Option<String>,
+    /// Its number among all disks that the machine has seen since it started.
+    pub diskseq: Option<u64>,
     /// Whether the kernel refuses to write to it.
     pub read_only: bool,
     /// Devices that are built upon it.
@@ -120,7 +122,7 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
     }
     let head = || head(&device.file).with_context(|| format!("reading {}", device.path.display()));
     let now = unix_time();
-    Ok(content::decide(
+    let content = content::decide(
         blkid::signatures(&device.file),
         || {
             let found = superblock::find_all(&head()?, now);
@@ -139,7 +141,34 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
                 None => prove(&device.file, device.size, &[]).into(),
             })
         },
-    ))
+    );
+    match content {
+        Content::Filesystem(found) if found.kind == FsType::Xfs => groups_of_xfs(device, found),
+        other => Ok(other),
+    }
+}
+
+/// An XFS of which only the head is there has a superblock that is whole. The kernel finds out when it mounts
+/// it, and by then it has written to the log; so the superblocks of the other allocation groups are looked at
+/// first.
+fn groups_of_xfs(device: &Device, found: Superblock) -> Result<Content> {
+    /// mkfs.xfs makes 4 up to 4 TiB; each costs a read.
+    const MOST: u64 = 64;
+    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    for (number, at) in (1..).zip(superblock::xfs::groups(&head, MOST)) {
+        let mut magic = [0; 4];
+        match device.file.read_exact_at(&mut magic, at) {
+            Ok(()) if magic == superblock::xfs::MAGIC => {}
+            // A disk that is too small is told so, which says more.
+            _ if at >= device.size.0 => break,
+            Ok(()) => {
+                let evidence = format!("its allocation group {number} has no superblock, at byte {at}");
+                return Ok(Content::Damaged { kind: FsType::Xfs, evidence, repair: format!("xfs_repair {DEVICE}") });
+            }
+            Err(error) => return Ok(Content::Unreadable(format!("byte {at} could not be read: {error}"))),
+        }
+    }
+    Ok(Content::Filesystem(found))
 }
 
 /// What a mounted filesystem of ours says of itself. The kernel owns its superblock now, and what is on the
@@ -214,6 +243,7 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         volume_id: device.volume_id(),
         serial: sysfs.and_then(Sysfs::serial),
         model: sysfs.and_then(Sysfs::model),
+        diskseq: device.diskseq,
         // A kernel that does not say is not asked to be written to.
         read_only: device.number.is_some() && ioctl::is_read_only(&device.file).unwrap_or(true),
         holders: sysfs.map(Sysfs::holders).unwrap_or_default(),

@@ -133,7 +133,7 @@ pub struct Filesystem {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedStep {
-    /// attach, enlarge, undo, format, check, grow, mount or permit.
+    /// attach, enlarge, erase, undo, format, check, grow, mount or permit.
     action: String,
     /// For a person.
     detail: String,

@@ -55,8 +55,6 @@ pub enum Verdict {
     /// It says that it is such a filesystem, and the kernel does not mount it. Exit 1 is right: volinit does not
     /// know that anything is wrong with it until mount(2) says so, and does nothing about it.
     NotMounted,
-    /// The same, and the kernel wrote to it before it found out.
-    NotMountedYetWritten,
     /// Not offered so: what this kernel makes of it is not volinit's matter.
     Skipped,
 }

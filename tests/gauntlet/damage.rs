@@ -45,7 +45,7 @@ pub fn cases() -> Vec<Case> {
 fn damaged(Superblock { kind, at, length, magic, fields }: Superblock) -> Vec<Case> {
     let mkfs = format!("mkfs.{kind} -q $DISK");
     let made = |what: &str| disk(format!("{kind}-{what}")).run(&mkfs);
-    let rest = format!("carries the rest of a {kind}: a backup superblock is at byte ");
+    let rest = format!("carries what is left of {kind}: a backup superblock is at byte ");
     let damaged = format!("carries a damaged {kind}: ");
     // Offered as something else it is that type, first of all.
     let cut = |what: &str, size| {
@@ -75,7 +75,7 @@ fn two() -> Vec<Case> {
         ext4("ext4-and-btrfs").run(SUPERBLOCK_OF_BTRFS).says(which),
         ext4("ext4-and-swap").write(4086, b"SWAPSPACE2").write(1024, [1, 0, 0, 0]).says(which),
         ext4("ext4-and-lvm").run(LVM_LABEL).says(which),
-        ext4("ext4-rest-and-text").zero(0, MIB).write(0, b"a note\n").says("carries the rest of a ext4: "),
+        ext4("ext4-rest-and-text").zero(0, MIB).write(0, b"a note\n").says("carries what is left of ext4: "),
         disk("vfat-and-ext4").run("mkfs.vfat $DISK").run(SUPERBLOCK_OF_EXT4).says(which),
         disk("btrfs-and-iso9660").run("mkfs.btrfs -q $DISK").run(DESCRIPTORS_OF_ISO9660).says(which),
         // What was there before is not in the way of what is whole now.

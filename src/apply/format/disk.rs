@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use anyhow::{Context, Result, anyhow};
 use nix::libc::{EBUSY, O_DIRECT, O_EXCL};
 
+use crate::bytes::Bytes;
+use crate::ioctl;
 use crate::locate::Device;
 use crate::probe::direct::Buffer;
 
@@ -57,6 +59,19 @@ impl Disk {
             self.0.write_all_at(buffer.first(length), at).with_context(|| format!("writing zeros at {at}"))?;
         }
         Ok(())
+    }
+
+    /// Makes all of the disk zero.
+    pub fn erase(&self, size: Bytes) -> Result<()> {
+        /// So large that the kernel has its way, and so small that each call ends soon.
+        const PIECE: u64 = 1 << 30;
+        let mut at = 0;
+        while at < size.0 {
+            let length = PIECE.min(size.0 - at);
+            ioctl::zero_out(&self.0, at, length).with_context(|| format!("making {length} bytes at {at} zero"))?;
+            at += length;
+        }
+        self.flush()
     }
 
     /// Reads whole sectors.

@@ -31,6 +31,7 @@ use crate::intent::{self, Entry, Intent};
 use crate::locate::Device;
 use crate::plan;
 use crate::probe::{self, Finding, Interrupted, Verdict};
+use crate::report::progress;
 
 /// Makes a filesystem on a device that is locked and was judged to be blank since.
 ///
@@ -70,6 +71,13 @@ pub fn undo(device: &Device, ours: &Interrupted) -> Result<()> {
         disk.zero(part).and_then(|()| disk.flush()).with_context(doing)?;
     }
     Ok(())
+}
+
+/// Makes all of the device zero, by a person's consent.
+pub fn erase(device: &Device) -> Result<()> {
+    let erasing = || format!("erasing {}", device.path.display());
+    let _running = progress::start(erasing);
+    Disk::open(device).and_then(|disk| disk.erase(device.size)).with_context(erasing)
 }
 
 /// Reads every byte that will be written, and every byte that the filesystem takes to be zero.

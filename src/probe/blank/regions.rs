@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::PAGE;
 use super::places::places;
 
-/// Up to here a device is read whole.
-const WHOLE: u64 = 64 << 20;
+/// Up to here a device is read whole: a fast disk gives that in the tenth of a second that a boot may wait.
+const WHOLE: u64 = 512 << 20;
 
 /// At the head, what LUKS2's largest header and its second, LVM's first MiB, VMFS (2 MiB) and all superblocks
 /// take; at the tail, what GPT, MD, DRBD, ZFS (4 labels of 256 KiB) and the BIOS RAIDs (3 MiB at most,

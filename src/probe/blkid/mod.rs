@@ -148,6 +148,10 @@ fn all(device: &File) -> Result<Vec<Signature>, ProbeError> {
     if found.iter().any(|signature| signature.kind == "gpt") {
         found.retain(|signature| signature.kind != "PMBR");
     }
+    // These begin with a boot sector of their own, whose 55 AA libblkid takes for that of an MBR too.
+    if found.iter().any(|signature| matches!(signature.kind.as_str(), "exfat" | "udf")) {
+        found.retain(|signature| signature.kind != "dos");
+    }
     for table in found.iter_mut().filter(|signature| signature.usage == Usage::PartitionTable) {
         table.offset = table.offset.or_else(|| table_offset(device, &table.kind));
     }

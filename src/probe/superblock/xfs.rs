@@ -72,6 +72,14 @@ fn parse(head: &[u8]) -> Result<Superblock, String> {
     })
 }
 
+/// Where the allocation groups behind the first one begin, in bytes: each with a superblock of its own. The
+/// superblock in `head` has to be whole; more than `most` groups are not told.
+pub(in crate::probe) fn groups(head: &[u8], most: u64) -> impl Iterator<Item = u64> {
+    let fields = Fields(head);
+    let (block, group, groups) = (u64::from(fields.be32(4)), u64::from(fields.be32(84)), u64::from(fields.be32(88)));
+    (1..groups.min(most)).map(move |number| number * group * block)
+}
+
 /// A size that must be the power of two that its logarithm says, in a range.
 fn power(size: u32, log: u8, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
     sane(range.contains(&size) && size.is_power_of_two() && size.trailing_zeros() == u32::from(log), || {
