@@ -2,19 +2,27 @@
 //! the tools of the filesystems.
 
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use log::debug;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::Pid;
 
 use crate::locate::Device;
 use crate::report::progress;
 
 /// A unit file, a cloud-config and an initrd each have another PATH; the tools are always in one of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How often it is looked whether a tool has ended: most take ten milliseconds and more.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A tool that has ended, and what it wrote; the device goes by its name there.
 #[derive(Debug)]
@@ -32,12 +40,13 @@ pub struct Ended {
 /// When it could not be started; how it ended is for the caller to judge.
 pub fn run(program: &str, arguments: &[&str], device: &Device) -> Result<Ended> {
     let writable = device.reopen(true)?;
-    let ended = run_on(program, arguments, &[], &writable, &device.path)?;
+    let ended = run_on(program, arguments, &[], &writable, &device.path, |_| Ok(()))?;
     writable.sync_all().with_context(|| format!("flushing {}", device.path.display()))?;
     Ok(ended)
 }
 
-/// Runs `program` on an open file, which goes by `name` in all that is said of it.
+/// Runs `program` on an open file, which goes by `name` in all that is said of it; `meanwhile` is called again and
+/// again as long as it runs.
 ///
 /// The tool gets it by a path of this process's descriptor, so that it opens what was looked at and nothing
 /// else, whatever a name leads to by now. It need not inherit the descriptor.
@@ -47,6 +56,7 @@ pub fn run_on(
     environment: &[(&str, String)],
     file: &File,
     name: &Path,
+    mut meanwhile: impl FnMut(Pid) -> Result<()>,
 ) -> Result<Ended> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let name = name.display().to_string();
@@ -54,7 +64,11 @@ pub fn run_on(
     let command = format!("{} {name}", words.join(" "));
     debug!("running {command}");
     let _running = progress::start(|| format!("{program} on {name}"));
-    let output = Command::new(program)
+    // A file, so that no tool ever waits for us to read what it says.
+    let mut says: File =
+        memfd_create("volinit-output", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
+    let writing = || says.try_clone().context("making a file in memory");
+    let mut child = Command::new(program)
         .args(arguments)
         .arg(&path)
         .env("PATH", PATH)
@@ -63,11 +77,22 @@ pub fn run_on(
         // A group of its own: Ctrl-C at the terminal must not kill an mkfs or an fsck in the middle.
         .process_group(0)
         .stdin(Stdio::null())
-        .output()
+        .stdout(writing()?)
+        .stderr(writing()?)
+        .spawn()
         .with_context(|| format!("starting {program}{}", missing(program)))?;
-    let said = [output.stdout, output.stderr].concat();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("waiting for {program}"))? {
+            break status;
+        }
+        meanwhile(pid)?;
+        thread::sleep(LOOK);
+    };
+    let mut said = Vec::new();
+    says.rewind().and_then(|()| says.read_to_end(&mut said)).context("reading what a tool said")?;
     let said = String::from_utf8_lossy(&said).replace(&path, &name);
-    Ok(Ended { command, status: output.status, said })
+    Ok(Ended { command, status, said })
 }
 
 impl Ended {

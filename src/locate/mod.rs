@@ -177,13 +177,16 @@ impl Device {
         Ok(file)
     }
 
-    /// Whether an open file is this very disk, by its number and by the sequence number that no two disks of a
-    /// boot share; by its inode where it is a file.
+    /// Whether an open file is this very disk: by its number, its serial, and the sequence number that no two disks
+    /// of a boot share; by its inode where it is a file.
     pub fn prove_same(&self, file: &File) -> anyhow::Result<()> {
         let looking = || format!("looking at {}", self.path.display());
         let (meta, known) = (file.metadata().with_context(looking)?, self.file.metadata().with_context(looking)?);
         let same = (meta.dev(), meta.ino()) == (known.dev(), known.ino()) || self.number == Some(meta.rdev());
-        if !same || ioctl::diskseq(file).ok() != self.diskseq {
+        let serial = |sysfs: &Sysfs| sysfs.serial();
+        let now = self.number.and_then(|_| Sysfs::of(meta.rdev()).ok());
+        let same_serial = now.as_ref().and_then(serial) == self.sysfs.as_ref().and_then(serial);
+        if !same || !same_serial || ioctl::diskseq(file).ok() != self.diskseq {
             return Err(anyhow!("{} is another disk now than the one that was looked at", self.path.display()));
         }
         Ok(())

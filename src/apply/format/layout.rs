@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 
 use super::zeros;
@@ -108,6 +109,44 @@ impl Layout<'_> {
 /// The blocks that hold anything but zeros.
 fn not_zero(scratch: &File, size: u64) -> Result<Vec<Range<u64>>> {
     let mut blocks: Vec<Range<u64>> = Vec::new();
+    stored(scratch, size, |start, block| {
+        if is_zero(block) {
+            return Ok(());
+        }
+        let end = start + block.len() as u64;
+        match blocks.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => blocks.push(start..end),
+        }
+        Ok(())
+    })?;
+    Ok(blocks)
+}
+
+/// Gives the memory of blocks that are zero back. Nobody may write to the file meanwhile.
+pub fn punch_zeros(scratch: &File) -> Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let size = scratch.metadata().context("looking at the file in memory")?.len();
+    let mut zeros: Vec<Range<u64>> = Vec::new();
+    stored(scratch, size, |start, block| {
+        if is_zero(block) {
+            let end = start + block.len() as u64;
+            match zeros.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => zeros.push(start..end),
+            }
+        }
+        Ok(())
+    })?;
+    for range in zeros {
+        fallocate(scratch, flags, range.start.cast_signed(), (range.end - range.start).cast_signed())
+            .context("giving memory back")?;
+    }
+    Ok(())
+}
+
+/// Gives each block that is stored at all, and its offset, to `take`.
+fn stored(scratch: &File, size: u64, mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; usize::try_from(READ)?];
     let mut at = 0u64;
     while at < size {
@@ -122,18 +161,11 @@ fn not_zero(scratch: &File, size: u64) -> Result<Vec<Range<u64>>> {
         let bytes = &mut buffer[..length];
         scratch.read_exact_at(bytes, data)?;
         for (start, block) in (data..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
-            if is_zero(block) {
-                continue;
-            }
-            let end = start + block.len() as u64;
-            match blocks.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ => blocks.push(start..end),
-            }
+            take(start, block)?;
         }
         at = data + length as u64;
     }
-    Ok(blocks)
+    Ok(())
 }
 
 /// A place for the list: the end of the largest space that the filesystem leaves free, with some distance.
@@ -148,4 +180,43 @@ fn room(blocks: &[Range<u64>], size: u64, length: u64) -> Result<Range<u64>> {
         bail!("the disk is too small: there is no room for the record of the format");
     }
     Ok(start..start + length.next_multiple_of(BLOCK_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn scratch(size: u64, writes: &[(u64, &[u8])]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        for (at, bytes) in writes {
+            file.write_all_at(bytes, *at).unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn what_is_not_zero_is_found_and_zeros_are_given_back() {
+        let size = 64 << 20;
+        // Zeros that are stored, a byte at the very end, and a run that crosses pieces of reading.
+        let (zeros, run) = (vec![0; 8 << 20], vec![7; (2 << 20) + 1]);
+        let file = scratch(size, &[(1 << 20, &zeros), (20 << 20, &run), (5000, b"x"), (size - 1, b"y")]);
+        let expected = [4096..8192, 20 << 20..(22 << 20) + 4096, size - 4096..size];
+        assert_eq!(not_zero(&file, size).unwrap(), expected);
+        let before = file.metadata().unwrap().blocks();
+        punch_zeros(&file).unwrap();
+        assert_eq!(not_zero(&file, size).unwrap(), expected);
+        let given_back = (before - file.metadata().unwrap().blocks()) * 512;
+        assert!(given_back >= 8 << 20, "{given_back} of 8 MiB");
+    }
+
+    #[test]
+    fn the_list_has_room_in_the_largest_hole_or_nowhere() {
+        let blocks = [0..8192, 4 << 20..5 << 20, 60 << 20..61 << 20];
+        assert_eq!(room(&blocks, 64 << 20, 5000).unwrap(), (59 << 20) - 8192..59 << 20);
+        assert!(room(&blocks, 64 << 20, 54 << 20).is_err());
+        assert!(room(std::slice::from_ref(&(0..1 << 20)), 1 << 20, 512).is_err());
+    }
 }

@@ -1,9 +1,15 @@
 //! mkfs into a file in memory, told what it would have seen of the disk.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::layout;
 
 use crate::apply::run::{Ended, run_on};
 use crate::bytes::Bytes;
@@ -11,7 +17,7 @@ use crate::config::{Filesystem, FsType};
 use crate::probe::{self, DeviceFacts, Finding};
 
 /// Formats a file that is as large as the disk. It takes as much memory as mkfs writes of other bytes than
-/// zeros: 5 MiB of 100 GiB; and for XFS, whose log's zeros are written, 64 MiB and more.
+/// zeros: 5 MiB of 100 GiB; and for XFS 64 MiB.
 pub fn rehearse(disk: &DeviceFacts, filesystem: &Filesystem) -> Result<File> {
     let kind = filesystem.kind;
     let scratch: File =
@@ -32,7 +38,10 @@ pub fn rehearse(disk: &DeviceFacts, filesystem: &Filesystem) -> Result<File> {
         ("MKE2FS_DEVICE_SECTSIZE", disk.sector.to_string()),
         ("MKE2FS_DEVICE_PHYS_SECTSIZE", disk.physical_sector.to_string()),
     ];
-    run_on(&program, &arguments, &environment, &scratch, &disk.path).and_then(Ended::succeeded)?;
+    let mut memory = Memory { scratch: &scratch, last: 0 };
+    // Of the three only mkfs.xfs writes zeros that a file in memory would keep.
+    let meanwhile = |mkfs| if kind == FsType::Xfs { memory.give_back(mkfs) } else { Ok(()) };
+    run_on(&program, &arguments, &environment, &scratch, &disk.path, meanwhile).and_then(Ended::succeeded)?;
 
     // Whatever the options were: the file has to hold one whole filesystem that needs nothing beside it.
     let length = scratch.metadata().context("looking at the file in memory")?.len();
@@ -41,6 +50,47 @@ pub fn rehearse(disk: &DeviceFacts, filesystem: &Filesystem) -> Result<File> {
         Finding::Superblock(_) => bail!("{program} made a filesystem of another size than the disk's"),
         Finding::Absent => bail!("{program} said it was done, but made no {kind}"),
         Finding::Damaged { evidence, .. } => bail!("{program} said it was done, but {evidence}"),
+    }
+}
+
+/// What the file takes of the memory while mkfs writes to it.
+///
+/// mkfs.xfs writes its log's zeros, up to 2 GiB of them, and a file in memory keeps them. So whenever much has come
+/// together mkfs is stopped for a moment, and pages that are zero are given back. Stopped, it is in no system call,
+/// and no page can change between the look and the punch.
+struct Memory<'a> {
+    scratch: &'a File,
+    /// In bytes, after zeros were given back.
+    last: u64,
+}
+
+impl Memory<'_> {
+    /// As much may come together, in bytes.
+    const MUCH: u64 = 64 << 20;
+
+    fn give_back(&mut self, mkfs: Pid) -> Result<()> {
+        if self.taken()? < self.last + Self::MUCH {
+            return Ok(());
+        }
+        let stopping = "stopping mkfs for a moment";
+        kill(mkfs, Signal::SIGSTOP).context(stopping)?;
+        // WNOWAIT: that it has ended is for the caller to see.
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let stopped = matches!(waitid(Id::Pid(mkfs), flags).context(stopping)?, WaitStatus::Stopped(..));
+        let punched = if stopped {
+            waitid(Id::Pid(mkfs), WaitPidFlag::WSTOPPED).context(stopping)?;
+            layout::punch_zeros(self.scratch)
+        } else {
+            Ok(())
+        };
+        kill(mkfs, Signal::SIGCONT).context("letting mkfs go on")?;
+        punched?;
+        self.last = self.taken()?;
+        Ok(())
+    }
+
+    fn taken(&self) -> Result<u64> {
+        Ok(self.scratch.metadata().context("looking at the file in memory")?.blocks() * 512)
     }
 }
 
@@ -75,8 +125,7 @@ fn enough_memory(disk: Bytes, kind: FsType) -> Result<()> {
     let needed = match kind {
         // Its group descriptors and bitmaps: measured 5 MiB of 100 GiB, 232 MiB of 16 TiB.
         FsType::Ext4 => Bytes(disk.0 / (64 << 10) + (8 << 20)),
-        // Its log: 64 MiB up to 128 GiB, then a 2048th, and 2 GiB at the most.
-        FsType::Xfs => Bytes((disk.0 / 2048).clamp(64 << 20, 2 << 30) + (8 << 20)),
+        FsType::Xfs => Bytes(Memory::MUCH + (16 << 20)),
         FsType::Btrfs => Bytes::mib(8),
     };
     let table = std::fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
