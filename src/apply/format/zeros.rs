@@ -27,7 +27,7 @@ fn log(scratch: &File) -> Result<Range<u64>> {
     let start =
         u64::from_be_bytes([four(&superblock, 48), four(&superblock, 52)].concat().try_into().expect("eight bytes"));
     if start == 0 {
-        bail!("its log is on another device: that can't be rehearsed");
+        bail!("its log is on another device, which volinit does not keep together");
     }
     // A filesystem block's number has the group in its high bits (`XFS_FSB_TO_AGNO`).
     let group_bits = u32::from(superblock[124]);
@@ -48,10 +48,10 @@ fn journal(scratch: &File) -> Result<Vec<Range<u64>>> {
         return Ok(Vec::new());
     }
     if u32_at(224) == 0 {
-        bail!("its journal is on another device: that can't be rehearsed");
+        bail!("its journal is on another device, which volinit does not keep together");
     }
     if u32_at(96) & EXTENTS == 0 {
-        bail!("its journal is mapped block by block (no `extent` feature): that can't be rehearsed");
+        bail!("its journal is mapped block by block, which can't be rehearsed: leave `^extent` out of mkfs-options");
     }
     let root = &superblock[0x10c..0x10c + 60];
     let mut extents = Vec::new();
