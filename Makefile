@@ -25,7 +25,7 @@ DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
 GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
 	gdisk genisoimage genromfs gfs2-utils hfsutils jfsutils lvm2 makefs mtd-utils nilfs-tools ntfs-3g ocfs2-tools parted \
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
-TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) e2fsprogs file git man-db mdadm strace systemd xfsprogs
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) e2fsprogs file g++ git man-db mdadm strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
@@ -57,8 +57,10 @@ release: ## Build the small static binary that ships: target/*/release/volinit
 .PHONY: lint
 lint: ## Check the format, clippy, the documentation, and the licences of what is linked
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@packaging/cargo-deny.sh check bans licenses sources
 	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
+	cargo clippy --locked --target $(TARGET) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
 
 # --no-fail-fast: one run tells all that is wrong.
@@ -66,12 +68,20 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 test: deps lint ## Run everything that CI runs; needs root, for loop devices and mounts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
 	cargo test $(CARGO_ARGS) --no-fail-fast
+	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
 	@$(MAKE) release FEATURES=
 	cargo test $(CARGO_ARGS) --test static -- --ignored
 
 .PHONY: gauntlet
 gauntlet: deps ## Offer 332 disks that hold something to volinit and to its rivals, and print who destroys what
 	cargo test $(CARGO_ARGS) --test gauntlet -- --ignored --nocapture
+
+# How long each target is run.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 for each
+	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root

@@ -48,6 +48,13 @@ pub fn load(root: &Root, explicit: &[PathBuf]) -> Result<Config, Problems> {
     if explicit.is_empty() { read(&files::find(root)?) } else { read(&files::read_all(explicit)?) }
 }
 
+/// What these texts say, merged in their order. No file is read: this is for the fuzzer.
+#[doc(hidden)]
+pub fn parse(texts: &[&str]) -> Result<Config, Problems> {
+    let file = |(nth, text): (usize, &&str)| files::File { path: nth.to_string().into(), text: (*text).to_owned() };
+    read(&texts.iter().enumerate().map(file).collect::<Vec<_>>())
+}
+
 fn read(files: &[files::File]) -> Result<Config, Problems> {
     let mut report = problem::Report::new(files);
     let Some(tree) = tree::merged(files, &mut report) else {

@@ -47,8 +47,14 @@ impl fmt::Display for Problem {
         let Some(Position { line, column, text, width }) = position else {
             return write!(f, "{subject}: {message}");
         };
-        // A tab is as wide as the terminal likes; as a space, the caret stays under its character.
-        let text = text.replace('\t', " ");
+        // A tab is as wide as the terminal likes; as a space, the caret stays under its character. Any other control
+        // character, in a file that is no YAML, is not for the terminal to act upon.
+        let shown = |c: char| match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        let text: String = text.chars().map(shown).collect();
         let gutter = " ".repeat(line.to_string().len());
         let (indent, carets) = (" ".repeat(column - 1), "^".repeat(*width));
         writeln!(f, "{subject}:{line}:{column}: {message}")?;
@@ -69,8 +75,12 @@ impl<'a> Report<'a> {
         Report { files, found: Vec::new() }
     }
 
-    /// One more.
+    /// One more. Nobody reads more than so many, and each is looked up in the text.
     pub fn add(&mut self, place: &Place, message: impl Into<String>) {
+        const MOST: usize = 200;
+        if self.found.len() >= MOST {
+            return;
+        }
         let position = position::find(&self.files[place.file].text, place);
         self.add_at(place.file, position, message);
     }
@@ -138,10 +148,15 @@ pub fn any_of(words: &[&str]) -> String {
     }
 }
 
-/// A text of the user's in backticks, fit for a terminal: control characters as escapes.
+/// A text of the user's in backticks, fit for a terminal.
 pub fn tick(text: &str) -> String {
+    format!("`{}`", printable(text))
+}
+
+/// Fit for a terminal: control characters as escapes.
+pub fn printable(text: &str) -> String {
     let escaped = |c: char| {
         if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
-    format!("`{}`", text.chars().map(escaped).collect::<String>())
+    text.chars().map(escaped).collect()
 }

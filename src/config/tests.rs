@@ -266,3 +266,12 @@ fn flags_make_a_volume_by_the_same_rules() {
     let told = volume_from_flags(Path::new("/dev/xvdb"), "/data", Some("xfs"), Some("PostgreSQL-data")).unwrap_err();
     assert!(told.to_string().starts_with("--label: the label `PostgreSQL-data` is 15 bytes long"));
 }
+
+/// Found by the fuzzer.
+#[test]
+fn nothing_of_a_config_reaches_the_terminal_as_a_control_character() {
+    for text in ["volumes: \u{1b}[31m\n", "\"\\e[31m\": [\n", "\"\\e[31m\":\n  a: {{x}: 1}\n"] {
+        let told = told(text);
+        assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+    }
+}

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 use crate::config::decode::SOURCE_KINDS;
 use crate::config::files::File;
 use crate::config::position::{self, Place, Step};
-use crate::config::problem::{Report, tick};
+use crate::config::problem::{Report, printable, tick};
 
 /// A value, and the file that it is from.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +82,8 @@ pub fn merged(files: &[File], report: &mut Report) -> Option<Node> {
 fn not_yaml(error: &serde_yaml::Error) -> (String, String) {
     let position = error.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
     let message = error.to_string().replacen(&position.unwrap_or_default(), "", 1);
-    (format!("this is not YAML: {message}"), String::new())
+    // It names the keys on its way.
+    (format!("this is not YAML: {}", printable(&message)), String::new())
 }
 
 /// `later` into `node`: maps key by key, all else replaced. A `source` that names its kind replaces the earlier

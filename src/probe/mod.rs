@@ -24,6 +24,8 @@ pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_zero, prove, prove_
 pub use content::{Content, Sign};
 pub use interrupted::Interrupted;
 pub use mounts::Mounted;
+#[doc(hidden)] // for the fuzzer
+pub use mounts::parse as parse_mounts;
 pub use superblock::{Finding, State, Superblock, find};
 pub use target::{Ownership, Target, TargetState};
 

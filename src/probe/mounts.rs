@@ -54,7 +54,8 @@ pub fn swaps() -> Vec<dev_t> {
         .collect()
 }
 
-fn parse(table: &[u8]) -> Vec<Mounted> {
+/// The table's lines; what is no line of it is passed over.
+pub fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 

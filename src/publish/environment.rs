@@ -69,6 +69,11 @@ impl Service {
         Ok(service)
     }
 
+    /// A unit without others' drop-ins.
+    pub(super) fn of(unit: &str, ours: Option<&str>) -> Service {
+        Service { unit: unit.to_owned(), ours: ours.map(str::to_owned), ..Service::default() }
+    }
+
     /// What the others' files set the variable to, specifiers unexpanded, and the last of the drop-ins that has
     /// a say in it.
     fn effective(&self) -> (Option<String>, Option<(&str, &Path)>) {
@@ -98,7 +103,8 @@ pub(super) fn files(
     withdrawn: &BTreeSet<String>,
 ) -> Result<Vec<File>> {
     let (value, last) = service.effective();
-    let base = value.unwrap_or_else(|| conf.replace('%', "%%"));
+    // No environment can hold a zero byte, and systemd passes over a setting that has one: ours with it.
+    let base = value.unwrap_or_else(|| conf.replace('%', "%%")).replace('\0', "");
     let mut ours = service.ours.as_deref().map(own_pairs).unwrap_or_default();
     ours.retain(|key, _| !withdrawn.contains(key));
     ours.extend(pairs.iter().map(|(key, value)| (key.replace('%', "%%"), value.replace('%', "%%"))));
@@ -138,14 +144,23 @@ fn drop_in(ours: &BTreeMap<String, String>, value: &str) -> String {
 
 /// Which pairs of a drop-in of ours are ours, values as they stand there.
 fn own_pairs(text: &str) -> BTreeMap<String, String> {
-    let keys: Vec<&str> =
-        text.lines().find_map(|line| line.strip_prefix(KEYS)).unwrap_or_default().split(',').collect();
+    let keys = text.lines().find_map(|line| line.strip_prefix(KEYS)).unwrap_or_default();
+    // A list of no keys is not one of an empty key: a pair that has none is somebody else's.
+    let keys: Vec<&str> = keys.split(',').filter(|key| !key.is_empty()).collect();
     let Some(Effect::Set(value)) = effect(text) else {
         return BTreeMap::new();
     };
     let pairs = value.split(',').filter_map(|pair| Some((key(pair)?, pair.split_once('=')?.1.trim())));
     let own = pairs.filter(|(key, _)| keys.contains(key));
     own.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// What a unit's file sets the variable to.
+pub(super) fn set(text: &str) -> Option<String> {
+    match effect(text)? {
+        Effect::Set(value) => Some(value),
+        Effect::Reset => None,
+    }
 }
 
 /// What a unit's file does to the variable.

@@ -191,3 +191,18 @@ fn files_are_found_in_systemd_s_order() {
     expected.ours = Some("ours".into());
     assert_eq!(Service::read(&Root::new(folder.path())).unwrap(), expected);
 }
+
+/// Found by the fuzzer.
+#[test]
+fn others_odd_pairs_are_left_to_them() {
+    let others = service("[Service]\nEnvironment=\"FLEET_METADATA=a=b, = x,gone=1\"\n", &[]);
+    let gone = BTreeSet::from(["gone".to_owned()]);
+    let first = files(&others, "", &map(&[]), &gone).unwrap();
+    let (_, text) = drop_in_of(&first).unwrap();
+    let second = files(&Service { ours: Some(text), ..others }, "", &map(&[]), &gone).unwrap();
+    assert_eq!(environment_of(&second).unwrap(), "\"FLEET_METADATA=a=b, = x\"", "a pair without a key is not ours");
+    assert_eq!(first, second);
+
+    let files = files(&service("", &[]), "a=\0b", &map(&[("k", "v")]), &NONE).unwrap();
+    assert_eq!(environment_of(&files).unwrap(), "\"FLEET_METADATA=a=b,k=v\"", "no environment holds a zero byte");
+}

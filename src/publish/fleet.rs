@@ -81,7 +81,8 @@ pub fn merge_conf(
 }
 
 /// The value of `metadata` in fleet.conf's text, as fleet reads it.
-fn metadata(text: &str) -> String {
+#[doc(hidden)] // for the fuzzer
+pub fn metadata(text: &str) -> String {
     let (lines, _) = lines(text).unwrap_or_default();
     let line = lines.iter().rev().find_map(|line| Some(line.text[line.value()?].to_owned()));
     line.unwrap_or_default()
@@ -124,6 +125,24 @@ fn with_line(text: &str, end: usize, pairs: &BTreeMap<String, String>) -> String
     let (before, after) = text.split_at(end);
     let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
     format!("{before}{gap}metadata=\"{}\"\n{after}", merge_pairs("", pairs, &BTreeSet::new()))
+}
+
+/// The value of `FLEET_METADATA` in a unit's text, where that sets it. For the fuzzer.
+#[doc(hidden)]
+pub fn metadata_in_unit(text: &str) -> Option<String> {
+    environment::set(text)
+}
+
+/// Our drop-in for a fleet.service of this text, after an earlier drop-in of ours. For the fuzzer.
+#[doc(hidden)]
+pub fn drop_in(
+    unit: &str,
+    ours: Option<&str>,
+    conf: &str,
+    pairs: &BTreeMap<String, String>,
+    withdrawn: &BTreeSet<String>,
+) -> Result<Vec<File>> {
+    environment::files(&Service::of(unit, ours), conf, pairs, withdrawn)
 }
 
 /// A line as goini sees it: with those it is joined to, without white space around it.
