@@ -83,6 +83,12 @@ FUZZ_SECONDS ?= 600
 fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 for each
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
+# Short by default; FAULTS=long takes every case. On a tmpfs, since each of a thousand disks is flushed.
+.PHONY: test-faults
+test-faults: deps ## Cut the power at every write, kill at every syscall, put foreign bytes everywhere; counts; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make test-faults: run it as root: it makes loop devices and mounts them" >&2; exit 1; }
+	TMPDIR=/dev/shm cargo test $(CARGO_ARGS) --test faults -- --nocapture
+
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root
 	@packaging/demo.sh start

@@ -7,9 +7,10 @@
 //! and every other module is one word of it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use log::{debug, info, warn};
@@ -258,8 +259,25 @@ fn side_by_side<'a>(
         // A thread for one would be work for nothing.
         [one] => vec![run(one)],
         many => thread::scope(|scope| {
-            let workers: Vec<_> = many.iter().map(|volume| scope.spawn(|| run(volume))).collect();
-            workers.into_iter().map(|worker| worker.join().expect("a volume's thread does not panic")).collect()
+            let start = |volume: &&'a Volume| {
+                let worker = thread::Builder::new().spawn_scoped(scope, || run(volume));
+                if worker.is_err() {
+                    // Whoever waits for this volume has to hear of it before any is waited for here.
+                    ended.lock().unwrap_or_else(PoisonError::into_inner).insert(&volume.name, false);
+                    one_more.notify_all();
+                }
+                (*volume, worker)
+            };
+            let workers: Vec<_> = many.iter().map(start).collect();
+            let end =
+                |(volume, worker): (&'a Volume, io::Result<thread::ScopedJoinHandle<'_, Outcome<'a>>>)| match worker {
+                    Ok(worker) => worker.join().expect("a volume's thread does not panic"),
+                    Err(error) => {
+                        let error = anyhow!(error).context("starting a thread for it (see TasksMax= and `ulimit -u`)");
+                        Outcome { volume, result: Err(Failure::Failed(error)), took: Duration::ZERO }
+                    }
+                };
+            workers.into_iter().map(end).collect()
         }),
     }
 }

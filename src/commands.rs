@@ -17,11 +17,16 @@ use crate::publish;
 use crate::report::json::{self, Document};
 use crate::report::{Report, Table, progress};
 use crate::root::Root;
+use crate::signals;
 
 /// Runs the command and gives the exit code; every error has been printed, once.
 pub fn run(cli: &Cli) -> ExitCode {
     let root = Root::new(&cli.root);
+    if matches!(cli.command, Command::Up(_) | Command::Grow(_)) {
+        signals::take();
+    }
     let ended = match &cli.command {
+        Command::Up(_) if root.is_host() && probe::are_hidden_from_host() => Err(hidden()),
         Command::Up(which) => of_volumes(cli, &root, which, boot::up),
         Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
         Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, _, volumes| {
@@ -226,6 +231,14 @@ fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Fail
         asked(volume) || above.any(|parent| parent.name == volume.name)
     };
     Ok(config.volumes.iter().filter(|volume| needed(volume)).collect())
+}
+
+fn hidden() -> Failure {
+    Failure::Failed(anyhow!(
+        "the unit that runs volinit has a mount namespace of its own, so that nobody else would see what is mounted in \
+         it: take ProtectSystem=, PrivateTmp=, PrivateMounts=, ReadOnlyPaths= and the like out of the unit, or run \
+         volinit outside of it, as `ExecStartPre=+volinit up`. Nothing was done"
+    ))
 }
 
 fn usage(problems: Problems) -> Failure {

@@ -1,4 +1,4 @@
-//! The kernel's ioctls, each behind a safe function. The one file with `unsafe` in it.
+//! The kernel's ioctls, and what of signals needs it, each behind a safe function. The one file with `unsafe` in it.
 //!
 //! Every request takes an open descriptor and a plain structure of the kernel's own layout; a descriptor of
 //! another kind answers ENOTTY and changes nothing.
@@ -10,6 +10,7 @@ use std::path::Path;
 
 use nix::Result;
 use nix::libc::c_int;
+use nix::sys::signal::{SigHandler, SigSet, signal};
 
 use crate::bytes::Bytes;
 
@@ -264,6 +265,14 @@ pub fn grow_btrfs(mounted: &File, devid: u64) -> Result<()> {
     // SAFETY: the kernel reads the structure; the name ends with a zero byte.
     unsafe { raw::btrfs_resize(mounted.as_raw_fd(), &raw const request)? };
     Ok(())
+}
+
+/// Ignores these signals, here and in every program that is started from now on.
+pub fn ignore(signals: &SigSet) {
+    for one in signals {
+        // SAFETY: to ignore a signal runs no code of ours when it comes.
+        let _ = unsafe { signal(one, SigHandler::SigIgn) };
+    }
 }
 
 const NO_LOOP: raw::LoopInfo64 = raw::LoopInfo64 {

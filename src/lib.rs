@@ -23,4 +23,5 @@ pub mod probe;
 pub mod publish;
 pub mod report;
 pub mod root;
+mod signals;
 pub mod state;

@@ -1,9 +1,15 @@
 //! Lets e2fsck look at an unmounted ext4 and mend what is safe to mend without asking.
 //! It is never killed: an fsck stopped half way is how disks were lost (kubernetes#140376).
 
-use log::warn;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 
-use super::run::run;
+use anyhow::{Context, Result};
+use log::warn;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::run::{Ended, run, run_with};
 use crate::error::{Failure, Refusal};
 use crate::locate::Device;
 
@@ -13,7 +19,12 @@ use crate::locate::Device;
 /// A refusal when it can't mend it by itself: the rest is for a person.
 pub fn check(device: &Device, force: bool) -> Result<(), Failure> {
     let arguments: &[&str] = if force { &["-f", "-p"] } else { &["-p"] };
-    let ended = run("e2fsck", arguments, device)?;
+    let mut ended = run("e2fsck", arguments, device)?;
+    if matches!(ended.status.code(), Some(4..=7))
+        && let Some(cut_off) = CutOff::told_by(&ended.words())
+    {
+        ended = mend_resize_inode(device, cut_off)?;
+    }
     let path = device.path.display();
     // The sum of: 1 errors mended, 2 mended and a reboot is due (for a mounted root), 4 errors left.
     match ended.status.code() {
@@ -30,4 +41,41 @@ pub fn check(device: &Device, force: bool) -> Result<(), Failure> {
         })),
         _ => Err(ended.error().context(format!("checking {path}")).into()),
     }
+}
+
+/// What a resize2fs that was cut off leaves and `e2fsck -p` does not mend by itself: its reserve of blocks for
+/// group descriptors, inode 7, does not go with the superblock. No file has a block of it; it is made anew from
+/// the superblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutOff {
+    /// It is found not to be valid, and e2fsck can make it anew.
+    Invalid,
+    /// It points behind the end, since its block came to the disk before the superblock: it has to be emptied,
+    /// which makes it not valid.
+    BehindTheEnd,
+}
+
+impl CutOff {
+    fn told_by(words: &str) -> Option<CutOff> {
+        if words.contains("Resize inode not valid.") {
+            return Some(CutOff::Invalid);
+        }
+        words.contains("Inode 7 has illegal block(s).").then_some(CutOff::BehindTheEnd)
+    }
+}
+
+/// `e2fsck -p` once more, allowed to make the resize inode anew, and nothing else that it would not do by itself.
+fn mend_resize_inode(device: &Device, cut_off: CutOff) -> Result<Ended> {
+    // PR_0_RESIZE_INODE_INVALID (e2fsprogs, e2fsck/problem.h; `[problems]` and preen_ok: e2fsck.conf(5)).
+    const CONFIG: &[u8] = b"[problems]\n\t0x000030 = {\n\t\tpreen_ok = true\n\t}\n";
+    warn!("{}: growing it was cut off; its resize inode is made anew", device.path.display());
+    if cut_off == CutOff::BehindTheEnd {
+        // -n: the checksums of bitmaps may be another moment's than the bitmaps, and none of them is written.
+        run("debugfs", &["-n", "-w", "-R", "clri <7>"], device)?.succeeded()?;
+    }
+    let mut config: File =
+        memfd_create("volinit-e2fsck", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
+    config.write_all(CONFIG).context("writing a file in memory")?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), config.as_raw_fd());
+    run_with("e2fsck", &["-f", "-p"], &[("E2FSCK_CONFIG", path)], device)
 }

@@ -16,6 +16,7 @@ use nix::sys::stat::{major, minor};
 use crate::error::Failure;
 use crate::locate::{Device, Sysfs};
 use crate::report::progress;
+use crate::signals;
 
 /// A disk that is ours as long as this lives.
 #[derive(Debug)]
@@ -35,6 +36,14 @@ pub fn lock(device: &Device, write: bool) -> Result<Lock, Failure> {
 }
 
 fn lock_within(device: &Device, write: bool, patience: Duration) -> Result<Lock, Failure> {
+    if device.number.is_some() && device.sysfs.is_none() {
+        // Whose partition it is, and who uses it, is told there alone.
+        return Err(Failure::Failed(anyhow!(
+            "/sys has nothing of {}, so that it can't be known whose partition it is and who uses it: is sysfs mounted \
+             (`mount -t sysfs sysfs /sys`)? Nothing was written to it",
+            device.path.display()
+        )));
+    }
     let whole = device.sysfs.as_ref().map(Sysfs::whole).map(|disk| disk.node());
     let disk = match whole {
         Some(node) if node != device.path => Device::open(&node)?,
@@ -43,6 +52,8 @@ fn lock_within(device: &Device, write: bool, patience: Duration) -> Result<Lock,
     let path = disk.path.clone();
     let mut file = disk.reopen(write)?;
     let started = Instant::now();
+    // From here on there is something to do.
+    signals::listen();
     let mut waiting = None;
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

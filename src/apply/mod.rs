@@ -15,6 +15,7 @@ use crate::config::Volume;
 use crate::error::Failure;
 use crate::locate::Device;
 use crate::plan::{Action, Plan};
+use crate::signals;
 
 /// Does what the plan says.
 ///
@@ -24,6 +25,10 @@ pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Res
     let mut warnings = Vec::new();
     for step in &plan.steps {
         info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
+        // A format first makes a file in memory, which may be cut off at any time: it holds its own writing. To erase
+        // may take hours, and leaves nothing whole in the middle: who changes their mind shall not have to wait.
+        let finished = !matches!(step.action, Action::Format { .. } | Action::Erase { .. });
+        let _held = finished.then(|| signals::hold(|| format!("{} on {}", step.action, device.path.display())));
         match &step.action {
             Action::EnlargeImage { image, to } => grow::image(device, image, *to)?,
             Action::Erase { what } => {

@@ -2,7 +2,7 @@
 //! the tools of the filesystems.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -39,8 +39,13 @@ pub struct Ended {
 /// # Errors
 /// When it could not be started; how it ended is for the caller to judge.
 pub fn run(program: &str, arguments: &[&str], device: &Device) -> Result<Ended> {
+    run_with(program, arguments, &[], device)
+}
+
+/// The same, with these variables in its environment.
+pub fn run_with(program: &str, arguments: &[&str], environment: &[(&str, String)], device: &Device) -> Result<Ended> {
     let writable = device.reopen(true)?;
-    let ended = run_on(program, arguments, &[], &writable, &device.path, |_| Ok(()))?;
+    let ended = run_on(program, arguments, environment, &writable, &device.path, |_| Ok(()))?;
     writable.sync_all().with_context(|| format!("flushing {}", device.path.display()))?;
     Ok(ended)
 }
@@ -80,7 +85,10 @@ pub fn run_on(
         .stdout(writing()?)
         .stderr(writing()?)
         .spawn()
-        .with_context(|| format!("starting {program}{}", missing(program)))?;
+        .map_err(|error| {
+            let hint = if error.kind() == ErrorKind::NotFound { missing(program) } else { String::new() };
+            anyhow!(error).context(format!("starting {program}{hint}"))
+        })?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("waiting for {program}"))? {
@@ -118,7 +126,7 @@ impl Ended {
 /// Where a tool comes from, for the error that says it is not there.
 fn missing(program: &str) -> String {
     let package = match program {
-        "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
+        "mkfs.ext4" | "e2fsck" | "resize2fs" | "debugfs" => "e2fsprogs",
         "mkfs.xfs" => "xfsprogs",
         "mkfs.btrfs" => "btrfs-progs",
         _ => return String::new(),

@@ -51,7 +51,7 @@ fn bring(path: &Path, size: Bytes) -> anyhow::Result<Device> {
         info!("making {}, sparse, {size}", path.display());
         file.set_len(size.0).with_context(|| format!("making {}", path.display()))?;
     }
-    let node = match attached(&file)? {
+    let node = match attached(&file, path)? {
         Some(node) => node,
         None => attach(&file, path)?,
     };
@@ -70,7 +70,7 @@ fn look(path: &Path, size: Bytes) -> anyhow::Result<Device> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return rehearse(path, size),
         Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
     };
-    if let Some(node) = attached(&file)? {
+    if let Some(node) = attached(&file, path)? {
         return Device::open(&node);
     }
     let mut device = Device::open(path)?;
@@ -93,10 +93,13 @@ fn rehearse(path: &Path, size: Bytes) -> anyhow::Result<Device> {
 }
 
 /// The loop device that has this very file behind it: by inode, since a path can be renamed or replaced.
-fn attached(file: &File) -> anyhow::Result<Option<std::path::PathBuf>> {
+fn attached(file: &File, path: &Path) -> anyhow::Result<Option<std::path::PathBuf>> {
     let meta = file.metadata().context("looking at the image")?;
     for disk in Sysfs::disks().context("listing /sys/block")? {
-        if disk.attribute("loop/backing_file").is_none() {
+        // Opening a loop device whose file hangs would hang this boot with it. The kernel tells the file's name of
+        // today; its folder may be another one in another mount namespace.
+        let backing = disk.attribute("loop/backing_file");
+        if backing.as_deref().map(Path::new).and_then(Path::file_name) != path.file_name() {
             continue;
         }
         let node = disk.node();

@@ -69,7 +69,7 @@ pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Fa
             Ok(device)
         }
         Source::Image { path, size } => {
-            let device = image::locate(&root.path(path), *size, effort)?;
+            let device = image::locate(&root.path_within(path)?, *size, effort)?;
             Ok(Device { said: path.clone(), ..device })
         }
         Source::Ebs(_) => Err(not_there_yet("ebs")),
@@ -91,15 +91,22 @@ fn not_there_yet(kind: &str) -> Failure {
 }
 
 fn device(path: &Path, timeout: Duration) -> Result<Device, Failure> {
-    let waiting = progress::start(|| format!("waiting for {}", path.display()));
-    let found = wait::until(path, timeout, || match Device::open(path) {
-        Ok(device) if device.size == Bytes(0) => {
-            debug!("{} has no medium yet", path.display());
-            Ok(None)
+    // Told only once it is not there: most often it is.
+    let mut waiting = None;
+    let found = wait::until(path, timeout, || {
+        let found = match Device::open(path) {
+            Ok(device) if device.size == Bytes(0) => {
+                debug!("{} has no medium yet", path.display());
+                None
+            }
+            Ok(device) => Some(device),
+            Err(error) if comes_later(&error) => None,
+            Err(error) => return Err(error),
+        };
+        if found.is_none() && waiting.is_none() {
+            waiting = Some(progress::start(|| format!("waiting for {}", path.display())));
         }
-        Ok(device) => Ok(Some(device)),
-        Err(error) if comes_later(&error) => Ok(None),
-        Err(error) => Err(error),
+        Ok(found)
     })?;
     drop(waiting);
     found.ok_or_else(|| {

@@ -23,9 +23,9 @@ use nix::libc::dev_t;
 pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_zero, prove, prove_ranges};
 pub use content::{Content, Sign};
 pub use interrupted::Interrupted;
-pub use mounts::Mounted;
 #[doc(hidden)] // for the fuzzer
 pub use mounts::parse as parse_mounts;
+pub use mounts::{Mounted, are_hidden_from_host};
 pub use superblock::{Finding, State, Superblock, find};
 pub use target::{Ownership, Target, TargetState};
 
@@ -146,6 +146,11 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
     );
     match content {
         Content::Filesystem(found) if found.kind == FsType::Xfs => groups_of_xfs(device, found),
+        // libblkid says neither where nor why: our own reads do.
+        Content::Unreadable(why) => Ok(match prove(&device.file, device.size, &[]) {
+            place @ Verdict::Unreadable { .. } => place.into(),
+            Verdict::Zeros(_) | Verdict::Data { .. } => Content::Unreadable(why),
+        }),
         other => Ok(other),
     }
 }

@@ -1,5 +1,6 @@
 //! The mount table and the swap table, parsed. Reads /proc; changes nothing.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -37,6 +38,24 @@ impl Mounted {
 pub fn mounts() -> Result<Vec<Mounted>> {
     let table = fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     Ok(parse(&table))
+}
+
+/// Whether a mount that is made here stays here, because systemd has put this process into a mount namespace of the
+/// unit's own (`ProtectSystem=`, `PrivateTmp=` …). A person who does that with unshare(1) means it.
+pub fn are_hidden_from_host() -> bool {
+    if std::env::var_os("INVOCATION_ID").is_none() {
+        return false;
+    }
+    // A mount's number is its own among all namespaces, so that two tables of one namespace have some in common.
+    // /proc/1/ns/mnt would tell too, but only a process with all the capabilities of process 1 may read it.
+    let numbers = |process: &str| -> BTreeSet<Vec<u8>> {
+        let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+        let lines = table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.filter_map(|line| Some(line.split(|byte| *byte == b' ').next()?.to_vec())).collect()
+    };
+    let (host, own) = (numbers("1"), numbers("self"));
+    // What could not be read is held against nobody.
+    !host.is_empty() && !own.is_empty() && host.is_disjoint(&own)
 }
 
 /// The mount that a path shows: the last one made there.

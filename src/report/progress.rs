@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use crate::signals;
+
 /// Something that goes on as long as this lives.
 #[derive(Debug)]
 #[must_use]
@@ -57,6 +59,8 @@ fn board() -> MutexGuard<'static, Board> {
 
 /// Says that `what` goes on from now until the value is dropped.
 pub fn start(what: impl FnOnce() -> String) -> Running {
+    // What may last may also be stopped.
+    signals::listen();
     if *LISTENER == Listener::Nobody {
         return Running(None);
     }
@@ -64,9 +68,8 @@ pub fn start(what: impl FnOnce() -> String) -> Running {
     let number = board.next;
     board.next += 1;
     board.running.push((number, what(), Instant::now()));
-    if !std::mem::replace(&mut board.ticking, true) {
-        thread::spawn(tick);
-    }
+    // A thread that cannot be had (a limit on tasks) is no reason to end: then nobody is told.
+    board.ticking = board.ticking || thread::Builder::new().spawn(tick).is_ok();
     Running(Some(number))
 }
 

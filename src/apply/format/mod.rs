@@ -32,6 +32,7 @@ use crate::locate::Device;
 use crate::plan;
 use crate::probe::{self, Finding, Interrupted, Verdict};
 use crate::report::progress;
+use crate::signals;
 
 /// Makes a filesystem on a device that is locked and was judged to be blank since.
 ///
@@ -47,6 +48,7 @@ pub fn format(device: &Device, filesystem: &Filesystem) -> Result<(), Failure> {
     // From here to the end the disk is ours alone: the kernel lets nobody else mount or claim it.
     let disk = Disk::open(device).with_context(doing)?;
     prove(device, &layout)?;
+    let _held = signals::hold(|| format!("format as {kind} on {}", device.path.display()));
     info!("{}: {} to copy, in {} places", device.path.display(), layout.bytes(), layout.blocks.len());
     write(&disk, &layout, device.size).with_context(doing)?;
     drop(disk);
