@@ -68,6 +68,7 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 test: deps lint ## Run everything that CI runs; needs root, for loop devices and mounts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
 	cargo test $(CARGO_ARGS) --no-fail-fast
+	@$(MAKE) test-faults
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
 	@$(MAKE) release FEATURES=
 	cargo test $(CARGO_ARGS) --test static -- --ignored

@@ -109,7 +109,7 @@ fn an_mkfs_that_makes_a_smaller_one_is_told_and_loses_nothing() {
 }
 
 #[test]
-fn an_e2fsck_or_resize2fs_that_is_missing_or_is_killed_leaves_the_filesystem_to_the_next_run() {
+fn an_e2fsck_that_is_missing_fails_or_is_killed_leaves_the_filesystem_to_the_next_run() {
     let (rig, disk) = machine("ext4");
     tool(["mkfs.ext4", "-q", disk.name()]);
     tool(["debugfs", "-w", "-R", "set_super_value state 3", disk.name()]);
@@ -242,7 +242,8 @@ fn little_memory_or_few_descriptors_are_told_before_anything_is_written() {
     rig.write("/meminfo", "MemTotal: 90000 kB\nMemAvailable: 20000 kB\n");
     let ran = up_where(&rig, &format!("mount --bind {} /proc/meminfo", rig.path("/meminfo").display()));
     assert_eq!((ran.code, disk.fingerprint()), (Some(1), before), "{ran:?}");
-    assert!(ran.out.contains("making this xfs takes 80 MiB of memory and 19.5 MiB is available"), "{}", ran.out);
+    let words = ["making this xfs takes ", " of memory and 19.5 MiB is available", "nothing was written"];
+    assert!(words.iter().all(|words| ran.out.contains(words)), "{}", ran.out);
     for few in 4..10 {
         let ran = up_where(&rig, &format!("ulimit -n {few}"));
         match ran.code {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::{EIO, ENOSYS};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -71,9 +72,10 @@ impl Faulty {
     pub fn renew(&self) {
         *self.traffic.lock().unwrap() = Traffic::default();
         let backing = File::options().write(true).open(&self.disk.file).unwrap();
-        let size = backing.metadata().unwrap().len();
-        backing.set_len(0).unwrap();
-        backing.set_len(size).unwrap();
+        let size = backing.metadata().unwrap().len().cast_signed();
+        // In one step: a read that is still under way must not find a file that ends before.
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(&backing, punch, 0, size).unwrap();
         tool(["blockdev", "--flushbufs", self.disk.name()]);
         self.traffic.lock().unwrap().reads.clear();
     }

@@ -1,0 +1,146 @@
+//! A small virtual machine: Debian's cloud kernel and an initramfs of ours under QEMU, without KVM, with one
+//! disk whose power the test holds in its hand.
+
+pub mod disk;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use disk::Disk;
+
+/// Chance that can be had again: splitmix64.
+#[derive(Clone, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// The initramfs with volinit in it, made anew; what it is made from is kept in target/vm.
+pub fn initramfs(out: &Path) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("vm");
+    let initramfs = out.join("initramfs");
+    let built = Command::new(here.join("tests/vm/build.sh"))
+        .args([&kept, Path::new(env!("CARGO_BIN_EXE_volinit")), &here.join("tests/vm/init"), &initramfs])
+        .status()
+        .unwrap();
+    assert!(built.success(), "tests/vm/build.sh: {built}");
+    fs::copy(kept.join("kernel"), out.join("kernel")).unwrap();
+    initramfs
+}
+
+/// A machine that runs.
+pub struct Vm {
+    qemu: Child,
+    events: Receiver<Event>,
+    disk: Option<JoinHandle<u64>>,
+    console: PathBuf,
+    started: Instant,
+}
+
+/// What a machine lets one see.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// What /init said.
+    Said(String),
+    /// The disk's power went.
+    Cut,
+    /// The machine powered off.
+    Gone,
+}
+
+impl Vm {
+    /// Boots from `initramfs`, with `image` as its disk and `words` on the kernel's command line.
+    pub fn boot(initramfs: &Path, image: &Path, words: &str, cut_at: Option<u64>, chance: Chance) -> Vm {
+        let (socket, console) = (image.with_extension("sock"), image.with_extension("console"));
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut qemu = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-M", "q35", "-cpu", "Nehalem", "-smp", "1", "-m", "384"])
+            .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
+            .arg(initramfs.with_file_name("kernel"))
+            .arg("-initrd")
+            .arg(initramfs)
+            .args(["-append", &format!("console=ttyS0 quiet panic=-1 {words}")])
+            .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio", "-blockdev"])
+            .arg(format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display()))
+            // Not QEMU's NVMe: it takes a write with force-unit-access and leaves it in the cache.
+            .args(["-device", "virtio-blk-pci,drive=disk,serial=powercut"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(image.with_extension("qemu")).unwrap())
+            .spawn()
+            .expect("this test needs qemu-system-x86_64 (`make deps` installs all)");
+
+        let (send, events) = mpsc::channel();
+        let serial = BufReader::new(qemu.stdout.take().unwrap());
+        let said = send.clone();
+        thread::spawn(move || {
+            for line in serial.lines().map_while(Result::ok) {
+                if let Some(line) = line.trim_end().strip_prefix("vm: ") {
+                    let _ = said.send(Event::Said(line.to_owned()));
+                }
+            }
+            let _ = said.send(Event::Gone);
+        });
+        let file = File::options().read(true).write(true).open(image).unwrap();
+        let mut disk = Disk::new(file, cut_at, chance);
+        let disk = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            disk.serve(&stream, || drop(send.send(Event::Cut))).unwrap();
+            disk.steps
+        });
+        Vm { qemu, events, disk: Some(disk), console, started: Instant::now() }
+    }
+
+    /// What comes next; a machine from which nothing comes for two minutes hangs.
+    pub fn next(&self) -> Event {
+        match self.events.recv_timeout(Duration::from_secs(120)) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => panic!("the machine hangs: {}", self.console()),
+            Err(RecvTimeoutError::Disconnected) => Event::Gone,
+        }
+    }
+
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+    }
+
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Ends it at once, where it has not ended; how many writes and flushes its disk had.
+    pub fn kill(&mut self) -> u64 {
+        let _ = self.qemu.kill();
+        self.qemu.wait().unwrap();
+        // One that ended before it came to its disk: the server still waits for it.
+        let _ = std::os::unix::net::UnixStream::connect(self.console.with_extension("sock"));
+        self.disk.take().map_or(0, |disk| disk.join().unwrap_or(0))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if self.disk.is_some() {
+            self.kill();
+        }
+    }
+}
