@@ -7,6 +7,8 @@ mod lock;
 mod mount;
 mod run;
 
+use std::io;
+
 use log::{info, warn};
 
 pub use lock::{Lock, lock};
@@ -38,7 +40,14 @@ pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Res
             Action::Undo(ours) => format::undo(device, ours)?,
             Action::Format { .. } => format::format(device, &volume.filesystem)?,
             Action::Check { force } => check::check(device, *force)?,
-            Action::GrowUnmounted => grow::unmounted(device)?,
+            Action::GrowUnmounted => match grow::unmounted(device) {
+                // Not there to be run, it has changed nothing.
+                Err(error) if is_missing(&error) => {
+                    warn!("{}: {error:#}", volume.name);
+                    warnings.push(format!("it keeps its size: {error:#}"));
+                }
+                other => other?,
+            },
             Action::Mount { kind, at } => mount::mount(device, *kind, at, &volume.mount.options)?,
             Action::Grow { kind, at } => {
                 if let Err(error) = grow::mounted(device, *kind, at) {
@@ -50,4 +59,11 @@ pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Res
         }
     }
     Ok(warnings)
+}
+
+/// Whether a tool could not be started because there is none.
+fn is_missing(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound))
 }
