@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::Result;
 use nix::libc::c_int;
@@ -267,12 +269,18 @@ pub fn grow_btrfs(mounted: &File, devid: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ignores these signals, here and in every program that is started from now on.
-pub fn ignore(signals: &SigSet) {
-    for one in signals {
-        // SAFETY: to ignore a signal runs no code of ours when it comes.
-        let _ = unsafe { signal(one, SigHandler::SigIgn) };
-    }
+/// Starts `command` such that it ignores these signals, and so does all that it starts.
+pub fn deaf<'a>(command: &'a mut Command, signals: &SigSet) -> &'a mut Command {
+    let signals = *signals;
+    let ignore = move || {
+        for one in &signals {
+            // SAFETY: to ignore a signal runs no code of ours when it comes.
+            let _ = unsafe { signal(one, SigHandler::SigIgn) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls and nothing else.
+    unsafe { command.pre_exec(ignore) }
 }
 
 const NO_LOOP: raw::LoopInfo64 = raw::LoopInfo64 {

@@ -1,7 +1,7 @@
 //! SIGTERM, SIGINT and SIGHUP in the middle of the work: what writes to a device is finished first, and then volinit
 //! ends before the next step; where it only reads or waits it ends at once. The tools do not hear of it at all.
 
-use std::process::exit;
+use std::process::{Command, exit};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
@@ -57,9 +57,6 @@ fn hear() {
         return;
     }
     let listening = thread::Builder::new().name("signals".into()).spawn(move || {
-        // A blocked signal is kept for sigwait(3) though it is ignored, and the tools inherit that it is ignored:
-        // systemd and `kill` may send it to all of us, and an fsck that is killed half way is how disks were lost.
-        ioctl::ignore(&signals);
         if let Ok(signal) = signals.wait() {
             stop(signal);
         }
@@ -69,6 +66,12 @@ fn hear() {
         debug!("listening for signals: {error}");
         let _ = signals.thread_unblock();
     }
+}
+
+/// Has a tool ignore them: systemd and `kill` may send them to all of us, and an fsck that is killed half way is how
+/// disks were lost. Not by ignoring them here: that would throw away one that waits to be heard.
+pub fn deaf(command: &mut Command) -> &mut Command {
+    ioctl::deaf(command, &signals())
 }
 
 /// Says that `what` has begun and is to be finished. Where volinit is ending it never returns: nothing new begins.

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::locate::Device;
 use crate::report::progress;
+use crate::signals;
 
 /// A unit file, a cloud-config and an initrd each have another PATH; the tools are always in one of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,8 +74,8 @@ pub fn run_on(
     let mut says: File =
         memfd_create("volinit-output", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
     let writing = || says.try_clone().context("making a file in memory");
-    let mut child = Command::new(program)
-        .args(arguments)
+    let mut tool = Command::new(program);
+    tool.args(arguments)
         .arg(&path)
         .env("PATH", PATH)
         .env("LC_ALL", "C")
@@ -83,12 +84,11 @@ pub fn run_on(
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(writing()?)
-        .stderr(writing()?)
-        .spawn()
-        .map_err(|error| {
-            let hint = if error.kind() == ErrorKind::NotFound { missing(program) } else { String::new() };
-            anyhow!(error).context(format!("starting {program}{hint}"))
-        })?;
+        .stderr(writing()?);
+    let mut child = signals::deaf(&mut tool).spawn().map_err(|error| {
+        let hint = if error.kind() == ErrorKind::NotFound { missing(program) } else { String::new() };
+        anyhow!(error).context(format!("starting {program}{hint}"))
+    })?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("waiting for {program}"))? {

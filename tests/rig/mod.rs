@@ -10,7 +10,11 @@ use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::mount::umount;
 use nix::unistd::{Whence, lseek};
 use tempfile::TempDir;
 
@@ -128,8 +132,16 @@ impl Rig {
         })
     }
 
+    /// Another thread of the test that starts a program holds, until its exec, what is open in this one: EBUSY.
     pub fn unmount(&self, path: &str) {
-        tool(["umount".as_ref(), self.path(path).as_os_str()]);
+        let at = self.path(path);
+        for _ in 0..1000 {
+            match umount(&at) {
+                Err(Errno::EBUSY) => thread::sleep(Duration::from_millis(10)),
+                other => return other.unwrap_or_else(|error| panic!("unmounting {}: {error}", at.display())),
+            }
+        }
+        panic!("{} stays busy", at.display());
     }
 
     /// Every file under the root with what tells whether it was touched; what is mounted there is left out.
