@@ -21,7 +21,7 @@ use crate::error::Failure;
 use crate::locate::{self, Device, Effort};
 use crate::plan::{self, Action, Plan};
 use crate::probe::{self, Facts, TargetState};
-use crate::publish::{self, Published, Words};
+use crate::publish::{self, CloudWords, Published, Words};
 use crate::report::{Done, Outcome, Report};
 use crate::root::Root;
 use crate::state::{self, Remembered};
@@ -166,6 +166,7 @@ pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Fa
             name: volume.name.clone(),
             size: None,
             mount: volume.mount.at.clone(),
+            cloud: CloudWords::default(),
         };
         Ok(Published { volume, what, words, network: is_network(volume) })
     });
@@ -191,6 +192,7 @@ fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
                 name: volume.name.clone(),
                 size: Some(done.device.size),
                 mount: volume.mount.at.clone(),
+                cloud: CloudWords::default(),
             };
             Published { volume, what: done.device.stable.display().to_string(), words, network: is_network(volume) }
         })

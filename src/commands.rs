@@ -60,7 +60,7 @@ fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Resu
         (Some(device), Some(mount)) => {
             let volume =
                 config::volume_from_flags(device, mount, which.fs.as_deref(), which.label.as_deref()).map_err(usage)?;
-            Config { volumes: vec![volume], publish: vec![] }
+            Config { volumes: vec![volume], ..Config::default() }
         }
         _ => load(cli, root)?,
     };

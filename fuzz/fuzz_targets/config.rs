@@ -90,7 +90,7 @@ fn volume(volume: &Volume) {
         }
         Source::Ebs(ebs) => match &ebs.volume {
             volinit::config::EbsVolume::Id(id) => assert_eq!(VolumeId::parse(&id.to_string()).as_ref(), Some(id)),
-            volinit::config::EbsVolume::Tags(tags) => assert!(!tags.is_empty(), "any volume would do"),
+            volinit::config::EbsVolume::Tags(tags) | volinit::config::EbsVolume::Pool { tags, .. } => assert!(!tags.is_empty(), "any volume would do"),
         },
         Source::Nfs { export } => assert!(export.contains(":/")),
     }

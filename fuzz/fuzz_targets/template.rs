@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use volinit::bytes::Bytes;
 use volinit::config::MountPoint;
 use volinit::config::template::{Piece, Word, pieces};
-use volinit::publish::Words;
+use volinit::publish::{CloudWords, Words};
 use volinit::publish::template::expand;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,8 +19,9 @@ fuzz_target!(|data: &[u8]| {
         name: "}{".to_owned(),
         size: Some(Bytes(7)),
         mount: MountPoint::parse("/data").expect("it is one"),
+        cloud: CloudWords { slot: Some("3".into()), zone: Some("z".into()), address: Some("10.0.0.3".into()) },
     };
-    let bare = Words { volume_id: None, uuid: None, size: None, ..full.clone() };
+    let bare = Words { volume_id: None, uuid: None, size: None, cloud: CloudWords::default(), ..full.clone() };
     let pieces = match pieces(template) {
         Ok(pieces) => pieces,
         Err(why) => {
@@ -46,12 +47,15 @@ fuzz_target!(|data: &[u8]| {
                     Word::Name => "}{",
                     Word::Size => "7",
                     Word::Mount => "/data",
+                    Word::Slot => "3",
+                    Word::Zone => "z",
+                    Word::Address => "10.0.0.3",
                 });
             }
         }
     }
     assert_eq!(again, template);
     assert_eq!(expand(template, &full).ok(), Some(expected));
-    let lacking = |piece: &Piece| matches!(piece, Piece::Word(Word::VolumeId | Word::Uuid | Word::Size));
+    let lacking = |piece: &Piece| matches!(piece, Piece::Word(word) if !matches!(word, Word::Name | Word::Mount));
     assert_eq!(expand(template, &bare).is_err(), pieces.iter().any(lacking));
 });

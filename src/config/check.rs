@@ -69,7 +69,7 @@ fn source(source: &Source) -> Option<(&'static str, String)> {
         Source::Image { path, .. } => Some(("image", format!("the image {}", tick(&path.to_string_lossy())))),
         Source::Ebs(ebs) => match &ebs.volume {
             EbsVolume::Id(id) => Some(("ebs", format!("the EBS volume {}", tick(&id.to_string())))),
-            EbsVolume::Tags(_) => None,
+            EbsVolume::Tags(_) | EbsVolume::Pool { .. } => None,
         },
         Source::Nfs { .. } => None,
     }
@@ -107,7 +107,9 @@ fn metadata(config: &Config, volume: &Volume, tree: &Node, report: &mut Report) 
             let said = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => *text,
                 Piece::Word(Word::Mount) => &mount,
-                Piece::Word(Word::VolumeId | Word::Uuid | Word::Name | Word::Size) => "",
+                Piece::Word(
+                    Word::VolumeId | Word::Uuid | Word::Name | Word::Size | Word::Slot | Word::Zone | Word::Address,
+                ) => "",
             });
             if let Some(wrong) = said.flat_map(str::chars).find(|c| !fleet_takes(*c)) {
                 let message = format!("fleet cannot carry {} in a value: leave it out", tick(&wrong.to_string()));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::config::cursor::{At, Map};
 use crate::config::problem::{Report, any_of};
-use crate::config::schema::{Config, Ebs, EbsVolume, Filesystem, Format, FsType, Mount, Source, Target, Volume};
+use crate::config::schema::{
+    Config, Ebs, EbsVolume, Filesystem, Format, FsType, Mount, Source, Takeover, Target, Volume,
+};
 use crate::config::tree::{Node, Value};
 use crate::config::{check, mkfs, template, value};
 
@@ -119,7 +121,8 @@ fn source(report: &mut Report, at: &At) -> Option<Source> {
         "ebs" => {
             let volume = ebs_volume(report, found);
             let attach = map.get("attach").and_then(|at| report.flag(at)).unwrap_or_default();
-            Some(Source::Ebs(Ebs { volume: volume?, attach, timeout: timeout(report, &map) }))
+            let (takeover, timeout) = (Takeover::default(), timeout(report, &map));
+            Some(Source::Ebs(Ebs { volume: volume?, attach, takeover, timeout }))
         }
         _ => report.parse(found, value::export).map(|export| Source::Nfs { export }),
     }

@@ -12,8 +12,12 @@ use crate::bytes::Bytes;
 pub struct Config {
     /// The volumes, by name; the order is that of the names.
     pub volumes: Vec<Volume>,
+    /// Network interfaces, by name; the order is that of the names.
+    pub interfaces: Vec<Interface>,
     /// Who is told the volumes' metadata.
     pub publish: Vec<Target>,
+    /// Who is told how it ended.
+    pub signals: Vec<Signal>,
 }
 
 /// One entry of the config: a source, a filesystem, a mount, what to publish.
@@ -48,7 +52,7 @@ pub enum Source {
         /// The size it shall have; a larger file is left as it is.
         size: Bytes,
     },
-    /// An EBS volume (not there yet).
+    /// An EBS volume.
     Ebs(Ebs),
     /// An NFS export (not there yet).
     Nfs {
@@ -57,24 +61,91 @@ pub enum Source {
     },
 }
 
-/// Which EBS volume is meant.
+/// Which EBS volume is meant, and what may be done to have it here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ebs {
-    /// The volume, by id or by tags.
+    /// The volume, by id, by tags, or one of a pool.
     pub volume: EbsVolume,
-    /// Whether volinit attaches it where it is not attached.
+    /// Whether volinit asks EC2 for it where it is not attached; with it, EC2's word is part of the proof.
     pub attach: bool,
-    /// How long to wait for it to come.
+    /// What is done where another instance holds it.
+    pub takeover: Takeover,
+    /// How long to wait for it to come, EC2's own work included.
     pub timeout: Duration,
 }
 
-/// An EBS volume by id or by tags.
+/// An EBS volume by id or by tags, or any one of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EbsVolume {
     /// `vol-…`
     Id(VolumeId),
-    /// All of these, key to value.
+    /// All of these, key to value: one volume has them.
     Tags(BTreeMap<String, String>),
+    /// Many volumes have these; each node takes one of its own zone, and keeps it.
+    Pool {
+        /// All of these, key to value.
+        tags: BTreeMap<String, String>,
+        /// The tag whose value tells the volumes apart, and pairs each with a network interface.
+        slot_tag: Option<String>,
+    },
+}
+
+/// What is done where another instance holds the volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takeover {
+    /// It stays there.
+    Never,
+    /// It is taken from an instance that has stopped, or is gone.
+    #[default]
+    WhenStopped,
+    /// It is taken from a running one too, which a person knows to be dead.
+    Force {
+        /// How long a plain detach may stay without effect before it is forced.
+        after: Duration,
+    },
+}
+
+/// A network interface (ENI) that is attached before the volumes' services start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// What the person calls it.
+    pub name: String,
+    /// Which one it is.
+    pub eni: Eni,
+    /// Where it is attached; 0 is the interface that the instance was launched with.
+    pub device_index: u8,
+    /// How long to wait for it to come.
+    pub timeout: Duration,
+}
+
+/// Which network interface is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Eni {
+    /// `eni-…`
+    Id(String),
+    /// All of these, key to value: one interface has them.
+    Tags(BTreeMap<String, String>),
+    /// The one of the same slot as the volume of this name, which is of a pool with a `slot-tag`.
+    SlotOf(String),
+}
+
+/// Who is told, once, how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// CloudFormation: a resource that waits by its `CreationPolicy`.
+    Stack {
+        /// The stack's name or id.
+        stack: String,
+        /// The resource's logical id.
+        resource: String,
+    },
+    /// An Auto Scaling group: a lifecycle hook of instances that launch.
+    Lifecycle {
+        /// The group's name.
+        group: String,
+        /// The hook's name.
+        hook: String,
+    },
 }
 
 /// An EBS volume's id, `vol-` and 8 or 17 hexadecimal digits.

@@ -16,11 +16,18 @@ pub enum Word {
     Size,
     /// `{mount}`: the mount point.
     Mount,
+    /// `{slot}`: the value of the pool's `slot-tag`.
+    Slot,
+    /// `{zone}`: the availability zone.
+    Zone,
+    /// `{address}`: the private IP address of the network interface.
+    Address,
 }
 
 impl Word {
     /// All of them.
-    pub const ALL: [Word; 5] = [Word::VolumeId, Word::Uuid, Word::Name, Word::Size, Word::Mount];
+    pub const ALL: [Word; 8] =
+        [Word::VolumeId, Word::Uuid, Word::Name, Word::Size, Word::Mount, Word::Slot, Word::Zone, Word::Address];
 
     /// As it is written, without the braces.
     pub fn name(self) -> &'static str {
@@ -30,6 +37,9 @@ impl Word {
             Word::Name => "name",
             Word::Size => "size",
             Word::Mount => "mount",
+            Word::Slot => "slot",
+            Word::Zone => "zone",
+            Word::Address => "address",
         }
     }
 }

@@ -247,7 +247,10 @@ publish: [fleet]
     );
     let id = VolumeId::parse("vol-5afc0745").unwrap();
     let timeout = Duration::from_secs(300);
-    assert_eq!(postgres.source, Source::Ebs(Ebs { volume: EbsVolume::Id(id), attach: true, timeout }));
+    assert_eq!(
+        postgres.source,
+        Source::Ebs(Ebs { volume: EbsVolume::Id(id), attach: true, takeover: Takeover::WhenStopped, timeout })
+    );
     assert_eq!(postgres.filesystem.mkfs_options, ["-O", "quota"]);
     assert_eq!(postgres.mount.mode, Some(0o700));
     assert_eq!(redis.source, Source::Nfs { export: "172.17.8.200:/mnt/default/data".into() });

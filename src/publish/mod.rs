@@ -19,7 +19,7 @@ pub mod template;
 pub mod unit;
 
 pub use files::{Change, Content, File, What};
-pub use template::Words;
+pub use template::{CloudWords, Words};
 
 use crate::config::{Source, Target, Volume};
 use crate::root::Root;

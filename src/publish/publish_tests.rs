@@ -34,6 +34,7 @@ fn mounted(volume: &Volume) -> Published<'_> {
             name: volume.name.clone(),
             size: Some(Bytes::mib(1)),
             mount: volume.mount.at.clone(),
+            cloud: CloudWords::default(),
         },
         network: false,
     }

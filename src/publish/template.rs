@@ -2,6 +2,7 @@
 //! Pure: what a word stands for was found before.
 
 use anyhow::{Result, anyhow};
+use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
 use crate::config::MountPoint;
@@ -20,6 +21,22 @@ pub struct Words {
     pub size: Option<Bytes>,
     /// `{mount}`: the mount point.
     pub mount: MountPoint,
+    /// What EC2 said: `{slot}`, `{zone}`, `{address}`.
+    pub cloud: CloudWords,
+}
+
+/// What EC2 said of a volume, this time or the time it was attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudWords {
+    /// The value of the pool's `slot-tag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    /// The availability zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The private IP address of the network interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// `template` with what its words stand for.
@@ -48,6 +65,9 @@ impl Words {
             Word::Size => (self.size.map(|size| size.0.to_string()), "its device is not known yet; write the number"),
             Word::Name => (Some(self.name.clone()), ""),
             Word::Mount => (Some(self.mount.to_string()), ""),
+            Word::Slot => (self.cloud.slot.clone(), "it is the tag named by `slot-tag`, of a volume from a pool"),
+            Word::Zone => (self.cloud.zone.clone(), "EC2 says it when it attaches the volume; write the zone"),
+            Word::Address => (self.cloud.address.clone(), "it is that of a network interface: see `interfaces`"),
         };
         value.ok_or_else(|| anyhow!("the volume `{}` has no value for {{{}}}: {why}", self.name, word.name()))
     }
@@ -64,6 +84,11 @@ mod tests {
             name: "postgres".into(),
             size: Some(Bytes::mib(64)),
             mount: MountPoint::parse("/data/postgres").unwrap(),
+            cloud: CloudWords {
+                slot: Some("3".into()),
+                zone: Some("eu-central-1a".into()),
+                address: Some("10.0.0.3".into()),
+            },
         }
     }
 
@@ -75,6 +100,7 @@ mod tests {
             ("{volume-id}", "vol-5afc0745"),
             ("a-{uuid}.{name}", "a-0b1c.postgres"),
             ("{size}{mount}", "67108864/data/postgres"),
+            ("{slot}:{zone}:{address}", "3:eu-central-1a:10.0.0.3"),
         ] {
             assert_eq!(expand(template, &words()).unwrap(), text, "{template}");
         }
