@@ -3,10 +3,12 @@
 //!
 //! Two parts. The **header** is one sector and stands where the sector with the filesystem's magic will be, so
 //! that writing that sector ends the format and the record in one. The **list** stands in space that the
-//! filesystem leaves free; it has the place and the hash of every sector that the format writes, so that a
+//! filesystem leaves free; it has the place and the hash of every 512 bytes that the format writes, so that a
 //! disk is taken for ours only where each of its bytes is accounted for: it is zero, or it is one of those.
 //!
-//! A sector is written whole or not at all; more is not asked of the disk. All numbers are little endian.
+//! A sector is written whole or not at all; more is not asked of the disk. The list counts in the smallest that
+//! there are, so that a copy on a disk of other sectors can be taken away there, cut off again or not; of a header
+//! in a larger one only the first 512 bytes are set. All numbers are little endian.
 
 use std::hash::Hasher;
 use std::ops::Range;
@@ -19,8 +21,11 @@ use crate::probe::is_zero;
 
 const HEADER_MAGIC: &[u8; 16] = b"volinit intent 1";
 const LIST_MAGIC: &[u8; 8] = b"volilist";
-/// Magic, nonce and number before a list sector's payload, and its hash behind.
+/// What the list counts in, in bytes: the smallest sector of any disk.
+pub const UNIT: usize = 512;
+/// Magic, nonce and number before the payload of a unit of the list, and its hash behind.
 const LIST_FRAME: usize = 8 + 16 + 4 + 8;
+const LIST_PAYLOAD: usize = UNIT - LIST_FRAME;
 
 /// The header: which format it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +46,7 @@ pub struct Intent {
     pub list_hash: u64,
 }
 
-/// A sector that the format writes: where it is, and the hash of what it will hold; 0 stands for zeros.
+/// [`UNIT`] bytes that the format writes: where they are, and the hash of what they will be; 0 stands for zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// In bytes from the beginning of the disk.
@@ -55,7 +60,7 @@ pub struct Entry {
 pub enum List {
     /// All of it.
     Whole(Vec<Entry>),
-    /// Some of its sectors, zeros in place of the others. Content is written only once the list is whole.
+    /// Some of its units, zeros in place of the others. Content is written only once the list is whole.
     Partial,
     /// Something that is not ours, at this offset.
     Foreign(u64),
@@ -77,7 +82,7 @@ impl Intent {
         self.list_start..self.list_start.saturating_add(self.list_length)
     }
 
-    /// The hash of a sector's content; never 0, and of zeros always 0.
+    /// The hash of a unit's content; never 0, and of zeros always 0.
     pub fn hash(nonce: &[u8; 16], content: &[u8]) -> u64 {
         if is_zero(content) {
             return 0;
@@ -122,7 +127,7 @@ impl Intent {
             list_length: number(80)?,
             list_hash: number(88)?,
         };
-        let aligned = |value: u64| value.is_multiple_of(u64::from(sector));
+        let aligned = |value: u64| value.is_multiple_of(UNIT as u64);
         let sane = aligned(intent.list_start) && aligned(intent.list_length) && intent.list().end <= intent.size.0;
         (whole && sane).then_some(intent)
     }
@@ -143,15 +148,13 @@ impl Intent {
     }
 }
 
-/// How many bytes the list of so many entries takes, in whole sectors.
-pub fn list_length(entries: usize, sector: u32) -> u64 {
-    let payload = sector as usize - LIST_FRAME;
-    ((8 + entries * 16).div_ceil(payload) * sector as usize) as u64
+/// How many bytes the list of so many entries takes, in whole units.
+pub fn list_length(entries: usize) -> u64 {
+    ((8 + entries * 16).div_ceil(LIST_PAYLOAD) * UNIT) as u64
 }
 
-/// The list's sectors, and the hash for the header.
-pub fn encode_list(nonce: &[u8; 16], entries: &[Entry], sector: u32) -> (Vec<u8>, u64) {
-    let payload = sector as usize - LIST_FRAME;
+/// The list, and the hash for the header.
+pub fn encode_list(nonce: &[u8; 16], entries: &[Entry]) -> (Vec<u8>, u64) {
     let mut stream = Vec::with_capacity(8 + entries.len() * 16);
     stream.extend((entries.len() as u64).to_le_bytes());
     for entry in entries {
@@ -159,13 +162,13 @@ pub fn encode_list(nonce: &[u8; 16], entries: &[Entry], sector: u32) -> (Vec<u8>
         stream.extend(entry.hash.to_le_bytes());
     }
     let mut list = Vec::new();
-    for (number, part) in (0u32..).zip(stream.chunks(payload)) {
+    for (number, part) in (0u32..).zip(stream.chunks(LIST_PAYLOAD)) {
         let begin = list.len();
         list.extend(LIST_MAGIC);
         list.extend(nonce);
         list.extend(number.to_le_bytes());
         list.extend(part);
-        list.resize(begin + sector as usize - 8, 0);
+        list.resize(begin + UNIT - 8, 0);
         let hash = keyed(nonce, &[&list[begin..]]);
         list.extend(hash.to_le_bytes());
     }
@@ -174,16 +177,15 @@ pub fn encode_list(nonce: &[u8; 16], entries: &[Entry], sector: u32) -> (Vec<u8>
 
 /// What the bytes in the list's place are.
 pub fn decode_list(intent: &Intent, bytes: &[u8]) -> List {
-    let sector = intent.sector as usize;
     let mut stream = Vec::with_capacity(bytes.len());
     let mut whole = true;
-    for (number, part) in (0u32..).zip(bytes.chunks(sector)) {
+    for (number, part) in (0u32..).zip(bytes.chunks(UNIT)) {
         if is_zero(part) {
             whole = false;
-        } else if is_list_sector(intent, number, part) {
-            stream.extend(&part[28..sector - 8]);
+        } else if is_of_list(intent, number, part) {
+            stream.extend(&part[28..UNIT - 8]);
         } else {
-            return List::Foreign(intent.list_start + u64::from(number) * u64::from(intent.sector));
+            return List::Foreign(intent.list_start + u64::from(number) * UNIT as u64);
         }
     }
     if !whole {
@@ -192,9 +194,9 @@ pub fn decode_list(intent: &Intent, bytes: &[u8]) -> List {
     entries(intent, &stream).map_or(List::Foreign(intent.list_start), List::Whole)
 }
 
-fn is_list_sector(intent: &Intent, number: u32, part: &[u8]) -> bool {
+fn is_of_list(intent: &Intent, number: u32, part: &[u8]) -> bool {
     let Some((content, hash)) = part.split_last_chunk::<8>() else { return false };
-    part.len() == intent.sector as usize
+    part.len() == UNIT
         && content.starts_with(LIST_MAGIC)
         && content[8..24] == intent.nonce
         && content[24..28] == number.to_le_bytes()
@@ -214,9 +216,9 @@ fn entries(intent: &Intent, stream: &[u8]) -> Option<Vec<Entry>> {
         Entry { offset: number(offset), hash: number(hash) }
     };
     let all: Vec<Entry> = rest.as_chunks::<16>().0.iter().map(entry).collect();
-    let sector = u64::from(intent.sector);
+    let unit = UNIT as u64;
     let sane = |entry: &Entry| {
-        entry.offset.is_multiple_of(sector) && entry.offset.checked_add(sector).is_some_and(|end| end <= intent.size.0)
+        entry.offset.is_multiple_of(unit) && entry.offset.checked_add(unit).is_some_and(|end| end <= intent.size.0)
     };
     (own && padding.iter().all(|byte| *byte == 0) && all.iter().all(sane)).then_some(all)
 }
@@ -239,9 +241,9 @@ mod tests {
     fn made(kind: FsType, sector: u32, count: u64) -> (Intent, Vec<Entry>, Vec<u8>) {
         let nonce = *b"0123456789abcdef";
         let entries: Vec<Entry> =
-            (0..count).map(|n| Entry { offset: n * u64::from(sector), hash: n.wrapping_mul(0x9e37_79b9) }).collect();
-        let (list, list_hash) = encode_list(&nonce, &entries, sector);
-        assert_eq!(list.len() as u64, list_length(entries.len(), sector));
+            (0..count).map(|n| Entry { offset: n * UNIT as u64, hash: n.wrapping_mul(0x9e37_79b9) }).collect();
+        let (list, list_hash) = encode_list(&nonce, &entries);
+        assert_eq!(list.len() as u64, list_length(entries.len()));
         let list_length = list.len() as u64;
         let intent = Intent { nonce, kind, sector, size: Bytes::mib(512), list_start: 1 << 28, list_length, list_hash };
         (intent, entries, list)

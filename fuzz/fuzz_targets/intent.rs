@@ -12,10 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use siphasher::sip::SipHasher13;
 use volinit::bytes::Bytes;
 use volinit::config::FsType;
-use volinit::intent::{Entry, Intent, List, decode_list, encode_list, list_length};
+use volinit::intent::{Entry, Intent, List, UNIT, decode_list, encode_list, list_length};
 
 const DISK: Bytes = Bytes::mib(512);
-/// Magic, nonce and number before a list sector's payload.
+/// Magic, nonce and number before the payload of a unit of the list.
 const LIST_HEAD: usize = 8 + 16 + 4;
 
 fuzz_target!(|data: &[u8]| {
@@ -39,13 +39,13 @@ fuzz_target!(|data: &[u8]| {
     };
 
     // The rest as a list's payload, whatever it says.
-    let list = framed(&nonce, rest, sector as usize);
+    let list = framed(&nonce, rest);
     let count = rest.first_chunk().map_or(0, |count| u64::from_le_bytes(*count));
     let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(16)?.checked_add(8));
     let stream = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
     if let List::Whole(entries) = decode_list(&header(stream, list.len()), &list) {
         assert_eq!(entries.len() as u64, count);
-        assert!(entries.iter().all(|entry| on_disk(entry, sector)), "{entries:?}");
+        assert!(entries.iter().all(on_disk), "{entries:?}");
     }
 
     // The rest as entries, written by volinit itself.
@@ -54,15 +54,15 @@ fuzz_target!(|data: &[u8]| {
         Entry { offset: number(0), hash: number(8) }
     };
     let entries: Vec<Entry> = rest.as_chunks::<16>().0.iter().map(entry).collect();
-    let (mut list, list_hash) = encode_list(&nonce, &entries, sector);
-    assert_eq!(list.len() as u64, list_length(entries.len(), sector));
+    let (mut list, list_hash) = encode_list(&nonce, &entries);
+    assert_eq!(list.len() as u64, list_length(entries.len()));
     let intent = Intent { list_hash, ..header(&[], list.len()) };
     let place = usize::try_from(Intent::place(kind, sector)).expect("it is in the head");
     let mut head = vec![0; place];
     head.extend(intent.encode());
     assert_eq!(Intent::find(&head, DISK), Some((place as u64, intent)));
     let written = decode_list(&intent, &list);
-    if entries.iter().all(|entry| on_disk(entry, sector)) {
+    if entries.iter().all(on_disk) {
         assert_eq!(written, List::Whole(entries.clone()));
     } else {
         assert_eq!(written, List::Foreign(intent.list_start));
@@ -71,7 +71,7 @@ fuzz_target!(|data: &[u8]| {
     list[at] ^= change;
     match decode_list(&intent, &list) {
         List::Whole(read) => assert_eq!((read, change), (entries, 0)),
-        List::Partial => panic!("a sector with one byte changed is not zero"),
+        List::Partial => panic!("a unit with one byte changed is not zero"),
         List::Foreign(offset) => assert!(intent.list().contains(&offset)),
     }
 });
@@ -93,24 +93,24 @@ fn hashed_header(fields: &[u8; 96], kind: FsType, sector: u32) {
     }
 }
 
-/// The payload in sectors as volinit frames them.
-fn framed(nonce: &[u8; 16], stream: &[u8], sector: usize) -> Vec<u8> {
+/// The payload in units as volinit frames them.
+fn framed(nonce: &[u8; 16], stream: &[u8]) -> Vec<u8> {
     let mut list = Vec::new();
-    for (number, part) in (0u32..).zip(stream.chunks(sector - LIST_HEAD - 8)) {
+    for (number, part) in (0u32..).zip(stream.chunks(UNIT - LIST_HEAD - 8)) {
         let begin = list.len();
         list.extend(b"volilist");
         list.extend(nonce);
         list.extend(number.to_le_bytes());
         list.extend(part);
-        list.resize(begin + sector - 8, 0);
+        list.resize(begin + UNIT - 8, 0);
         list.extend(keyed(nonce, &[&list[begin..]]).to_le_bytes());
     }
     list
 }
 
-fn on_disk(entry: &Entry, sector: u32) -> bool {
-    let end = entry.offset.checked_add(u64::from(sector));
-    entry.offset.is_multiple_of(u64::from(sector)) && end.is_some_and(|end| end <= DISK.0)
+fn on_disk(entry: &Entry) -> bool {
+    let end = entry.offset.checked_add(UNIT as u64);
+    entry.offset.is_multiple_of(UNIT as u64) && end.is_some_and(|end| end <= DISK.0)
 }
 
 fn keyed(nonce: &[u8; 16], parts: &[&[u8]]) -> u64 {

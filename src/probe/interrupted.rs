@@ -5,10 +5,10 @@ use std::fs::File;
 use std::ops::Range;
 
 use super::blank::{self, Found, Proof, ReadError, Verdict};
-use super::direct::{Buffer, Direct};
+use super::direct::{Buffer, Direct, PAGE};
 use crate::bytes::Bytes;
 use crate::config::FsType;
-use crate::intent::{self, Entry, Intent, List};
+use crate::intent::{self, Entry, Intent, List, UNIT};
 
 /// An interrupted format and all that it left. Taken away in this order, each part flushed before the next, it
 /// leaves a blank disk; cut off in between, it is still recognised.
@@ -16,7 +16,7 @@ use crate::intent::{self, Entry, Intent, List};
 pub struct Interrupted {
     /// The filesystem that was to be made.
     pub kind: FsType,
-    /// What of it had been written, in whole sectors, sorted.
+    /// What of it had been written, in units of [`intent::UNIT`], sorted.
     pub content: Vec<Range<u64>>,
     /// The list.
     pub list: Range<u64>,
@@ -26,7 +26,7 @@ pub struct Interrupted {
     pub proof: Proof,
 }
 
-/// The largest piece that is read at once, in bytes.
+/// The largest piece that is looked at at once, in bytes.
 const READ: usize = 1 << 20;
 
 /// Looks for the record in `head`, the disk's first bytes; `None` where there is none. Where there is one, the
@@ -45,13 +45,14 @@ pub fn look(device: &File, size: Bytes, head: &[u8]) -> Option<Result<Interrupte
     }))
 }
 
-/// The sectors of the list that hold what the list says; the others have to be zero.
+/// The units of the list that hold what the list says; the others have to be zero.
 fn verify(device: &File, intent: &Intent) -> Result<Vec<Range<u64>>, Verdict> {
     let direct = Direct::begin(device).map_err(|error| unreadable(0, error.into()))?;
     let place = intent.list();
+    let mut buffer = Buffer::new(READ as u64 + 2 * PAGE);
     let mut bytes = Vec::new();
     for part in pieces(&place) {
-        bytes.extend_from_slice(read(&direct, &mut Buffer::new(READ as u64), &part)?);
+        bytes.extend_from_slice(read(&direct, &mut buffer, &part)?);
     }
     let entries = match intent::decode_list(intent, &bytes) {
         List::Whole(entries) => entries,
@@ -59,14 +60,12 @@ fn verify(device: &File, intent: &Intent) -> Result<Vec<Range<u64>>, Verdict> {
         List::Partial => return Ok(Vec::new()),
         List::Foreign(offset) => return Err(Verdict::Data { offset, found: Found::Bytes }),
     };
-    let mut buffer = Buffer::new(READ as u64);
     let mut content: Vec<Range<u64>> = Vec::new();
-    for run in runs(&entries, u64::from(intent.sector)) {
+    for run in runs(&entries) {
         let first = run[0].offset;
-        let sector = intent.sector as usize;
-        let bytes = read(&direct, &mut buffer, &(first..first + (run.len() * sector) as u64))?;
-        for (entry, bytes) in run.iter().zip(bytes.chunks(sector)) {
-            let here = entry.offset..entry.offset + sector as u64;
+        let bytes = read(&direct, &mut buffer, &(first..first + (run.len() * UNIT) as u64))?;
+        for (entry, bytes) in run.iter().zip(bytes.chunks(UNIT)) {
+            let here = entry.offset..entry.offset + UNIT as u64;
             match Intent::hash(&intent.nonce, bytes) {
                 0 => {}
                 hash if hash == entry.hash => match content.last_mut() {
@@ -81,9 +80,8 @@ fn verify(device: &File, intent: &Intent) -> Result<Vec<Range<u64>>, Verdict> {
 }
 
 /// Entries that lie side by side, as many as one read takes.
-fn runs(entries: &[Entry], sector: u64) -> impl Iterator<Item = &[Entry]> {
-    let most = usize::try_from(READ as u64 / sector).expect("a read's sectors are few");
-    entries.chunk_by(move |a, b| a.offset + sector == b.offset).flat_map(move |run| run.chunks(most))
+fn runs(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    entries.chunk_by(|a, b| a.offset + UNIT as u64 == b.offset).flat_map(|run| run.chunks(READ / UNIT))
 }
 
 fn pieces(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
@@ -91,8 +89,11 @@ fn pieces(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
     (range.start..end).step_by(READ).map(move |start| start..end.min(start + READ as u64))
 }
 
+/// Reads whole pages: the disk's sectors may be larger than those that the record was made for.
 fn read<'a>(device: &Direct, buffer: &'a mut Buffer, range: &Range<u64>) -> Result<&'a [u8], Verdict> {
-    blank::fetch(device, buffer, range).map(|bytes| &*bytes).map_err(|error| unreadable(range.start, error))
+    let first = range.start / PAGE * PAGE;
+    let bytes = blank::fetch(device, buffer, &(first..range.end)).map_err(|error| unreadable(first, error))?;
+    Ok(&bytes[usize::try_from(range.start - first).expect("less than a page")..])
 }
 
 fn unreadable(offset: u64, error: ReadError) -> Verdict {

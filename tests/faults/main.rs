@@ -13,6 +13,7 @@ mod grow;
 mod kill;
 mod recorder;
 mod replay;
+mod sectors;
 mod tally;
 
 #[path = "../rig/mod.rs"]

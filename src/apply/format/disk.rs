@@ -17,7 +17,11 @@ const WRITE: usize = 1 << 20;
 
 /// A disk that is open for writing.
 #[derive(Debug)]
-pub struct Disk(std::fs::File);
+pub struct Disk {
+    file: std::fs::File,
+    /// Its logical sector size in bytes.
+    sector: u64,
+}
 
 impl Disk {
     /// Opens the device once more. `O_EXCL`: nobody can mount it, or build upon it, while this is open.
@@ -37,7 +41,8 @@ impl Disk {
             other => other.with_context(|| format!("opening {}", device.path.display()))?,
         };
         device.prove_same(&file)?;
-        Ok(Disk(file))
+        let sector = u64::from(ioctl::sector_size(&file).unwrap_or(512));
+        Ok(Disk { file, sector })
     }
 
     /// Writes whole sectors.
@@ -46,17 +51,26 @@ impl Disk {
         for (at, part) in (offset..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
             let aligned = buffer.first(part.len() as u64);
             aligned.copy_from_slice(part);
-            self.0.write_all_at(aligned, at).with_context(|| format!("writing {} bytes at {at}", part.len()))?;
+            self.file.write_all_at(aligned, at).with_context(|| format!("writing {} bytes at {at}", part.len()))?;
         }
         Ok(())
     }
 
-    /// Writes zeros over whole sectors.
+    /// Writes zeros over a range. It may begin and end within sectors, where a disk of smaller ones was copied to
+    /// this one: what else is in those stays.
     pub fn zero(&self, range: &Range<u64>) -> Result<()> {
         let mut buffer = Buffer::new(WRITE as u64);
-        for at in range.clone().step_by(WRITE) {
-            let length = (range.end - at).min(WRITE as u64);
-            self.0.write_all_at(buffer.first(length), at).with_context(|| format!("writing zeros at {at}"))?;
+        let sectors = range.start / self.sector * self.sector..range.end.next_multiple_of(self.sector);
+        for at in sectors.clone().step_by(WRITE) {
+            let end = sectors.end.min(at + WRITE as u64);
+            let bytes = buffer.first(end - at);
+            let zeros = range.start.max(at)..range.end.min(end);
+            if zeros != (at..end) {
+                self.file.read_exact_at(bytes, at).with_context(|| format!("reading {} bytes at {at}", end - at))?;
+            }
+            let place = |offset: u64| usize::try_from(offset - at).expect("within a write");
+            bytes[place(zeros.start)..place(zeros.end)].fill(0);
+            self.file.write_all_at(bytes, at).with_context(|| format!("writing zeros at {at}"))?;
         }
         Ok(())
     }
@@ -68,7 +82,7 @@ impl Disk {
         let mut at = 0;
         while at < size.0 {
             let length = PIECE.min(size.0 - at);
-            ioctl::zero_out(&self.0, at, length).with_context(|| format!("making {length} bytes at {at} zero"))?;
+            ioctl::zero_out(&self.file, at, length).with_context(|| format!("making {length} bytes at {at} zero"))?;
             at += length;
         }
         self.flush()
@@ -78,12 +92,12 @@ impl Disk {
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut buffer = Buffer::new(length as u64);
         let bytes = buffer.first(length as u64);
-        self.0.read_exact_at(bytes, offset).with_context(|| format!("reading {length} bytes at {offset}"))?;
+        self.file.read_exact_at(bytes, offset).with_context(|| format!("reading {length} bytes at {offset}"))?;
         Ok(bytes.to_vec())
     }
 
     /// Returns when all that was written is on the disk, its own cache flushed.
     pub fn flush(&self) -> Result<()> {
-        self.0.sync_all().context("flushing the disk")
+        self.file.sync_all().context("flushing the disk")
     }
 }

@@ -50,9 +50,9 @@ impl Layout<'_> {
         if !blocks.iter().any(|block| block.start <= commit.start && commit.end <= block.end) {
             bail!("the {kind} has no superblock at byte {place}");
         }
-        let sectors: u64 = blocks.iter().map(|block| (block.end - block.start) / u64::from(sector)).sum();
-        let entries = usize::try_from(sectors).context("counting sectors")?;
-        let list = room(&blocks, size, intent::list_length(entries, sector))?;
+        let units: u64 = blocks.iter().map(|block| (block.end - block.start).div_ceil(intent::UNIT as u64)).sum();
+        let entries = usize::try_from(units).context("counting what is written")?;
+        let list = room(&blocks, size, intent::list_length(entries))?;
         let relied_on = zeros::relied_on(scratch, kind).context("reading the file in memory")?;
         Ok(Layout { scratch, kind, sector, blocks, commit, list, relied_on })
     }

@@ -101,12 +101,14 @@ fn write(disk: &Disk, layout: &Layout, size: Bytes) -> Result<()> {
     let sector = layout.sector;
     let nonce = nonce()?;
     let entries = entries(layout, &nonce)?;
-    let (list, list_hash) = intent::encode_list(&nonce, &entries, sector);
+    let (mut list, list_hash) = intent::encode_list(&nonce, &entries);
     let list_start = layout.list.start;
     let record =
         Intent { nonce, kind: layout.kind, sector, size, list_start, list_length: list.len() as u64, list_hash };
     let header = record.encode();
     let header_at = layout.commit.start;
+    // It has its place in whole blocks; the disk is written in whole sectors.
+    list.resize(list.len().next_multiple_of(sector as usize), 0);
 
     disk.write(header_at, &header)?;
     disk.flush()?;
@@ -126,14 +128,13 @@ fn write(disk: &Disk, layout: &Layout, size: Bytes) -> Result<()> {
     disk.flush()
 }
 
-/// What the list says of each sector that is written, but for the one that the header stands in.
+/// What the list says of all that is written, but for the sector that the header stands in.
 fn entries(layout: &Layout, nonce: &[u8; 16]) -> Result<Vec<Entry>> {
-    let sector = layout.sector as usize;
     let mut entries = Vec::new();
     for block in layout.but_commit() {
         layout.read(&block, |offset, bytes| {
-            let sectors = (offset..).step_by(sector).zip(bytes.chunks(sector));
-            entries.extend(sectors.map(|(offset, bytes)| Entry { offset, hash: Intent::hash(nonce, bytes) }));
+            let units = (offset..).step_by(intent::UNIT).zip(bytes.chunks(intent::UNIT));
+            entries.extend(units.map(|(offset, bytes)| Entry { offset, hash: Intent::hash(nonce, bytes) }));
             Ok(())
         })?;
     }

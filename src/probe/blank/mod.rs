@@ -112,7 +112,8 @@ impl From<io::Error> for ReadError {
 }
 
 /// Proves that the device is blank, or says what speaks against it. What lies in `except`, sorted, has been
-/// proved to be volinit's own and counts as blank.
+/// proved to be volinit's own and counts as blank; what shares a page with it is read too, since a disk may have
+/// to be written in whole pages.
 ///
 /// While it reads, the open file has `O_DIRECT` set (and restored after): it is this very descriptor that is
 /// proved, not another that its name leads to. So nothing else may read through it meanwhile.
@@ -146,7 +147,7 @@ fn prove_with(device: &impl ReadAt, size: u64, except: &[Range<u64>]) -> Verdict
     if size == 0 {
         return unreadable(0, "it has no size".to_owned());
     }
-    let reads: Vec<Range<u64>> = regions(size).into_iter().flat_map(split).collect();
+    let reads: Vec<Range<u64>> = regions(size, except).into_iter().flat_map(split).collect();
     verdict(device, size, &reads, except)
 }
 
@@ -156,7 +157,7 @@ fn verdict(device: &impl ReadAt, size: u64, reads: &[Range<u64>], except: &[Rang
             bytes_read: Bytes(reads.iter().map(|read| read.end - read.start).sum()),
             reads: reads.len(),
         }),
-        Some((offset, Event::Data)) => Verdict::Data { offset, found: trace::look(device, size) },
+        Some((offset, Event::Data)) => Verdict::Data { offset, found: trace::look(device, size, except) },
         Some((offset, Event::Failed(error))) => Verdict::Unreadable { offset, error },
     }
 }

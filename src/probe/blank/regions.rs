@@ -1,4 +1,4 @@
-//! Which parts of a device the proof of zeros reads: a pure function of its size.
+//! Which parts of a device the proof of zeros reads: a pure function of its size, and of what is ours there.
 //!
 //! It has to keep two promises whatever the size: a run of foreign bytes as long as a thousandth of the device
 //! is met, and what is read is bounded, so that a boot does not wait for a large disk.
@@ -20,8 +20,8 @@ const EDGE: u64 = 4 << 20;
 const SHARE: u64 = 1000;
 
 /// The parts to read: sorted, apart from each other, each beginning on a page, the last one ending with the
-/// device.
-pub fn regions(size: u64) -> Vec<Range<u64>> {
+/// device. The pages that `ours` only begins or ends in are among them.
+pub fn regions(size: u64, ours: &[Range<u64>]) -> Vec<Range<u64>> {
     if size <= WHOLE {
         return (0..size.min(1)).map(|_| 0..size).collect();
     }
@@ -33,6 +33,8 @@ pub fn regions(size: u64) -> Vec<Range<u64>> {
     let mut parts = vec![0..EDGE, (size - EDGE) / PAGE * PAGE..size];
     parts.extend(places(size).into_iter().map(|place| page(place.at)));
     parts.extend(samples);
+    let edges = ours.iter().flat_map(|ours| [ours.start, ours.end]);
+    parts.extend(edges.filter(|edge| edge % PAGE != 0 && *edge < size).map(page));
     parts.sort_unstable_by_key(|part| part.start);
 
     let mut merged: Vec<Range<u64>> = Vec::with_capacity(parts.len());

@@ -1,8 +1,10 @@
 //! What is on a device that is not blank: a backup superblock or another mark, so that a person is told how to
 //! get their data back. It only adds to a refusal, so what cannot be read here is passed over.
 
+use std::ops::Range;
+
 use super::places::{Mark, Place, places};
-use super::{DEVICE, Found, PAGE, ReadAt, fetch};
+use super::{DEVICE, Found, PAGE, ReadAt, fetch, passing_over};
 use crate::config::FsType;
 use crate::probe::direct::Buffer;
 use crate::probe::superblock::{btrfs, ext4, xfs};
@@ -10,18 +12,25 @@ use crate::probe::superblock::{btrfs, ext4, xfs};
 /// `MD_SB_MAGIC` (Linux, `include/uapi/linux/raid/md_p.h`); in version 0.90 in the byte order of its host.
 const MD: [[u8; 4]; 2] = [0xA92B_4EFC_u32.to_le_bytes(), 0xA92B_4EFC_u32.to_be_bytes()];
 
-/// What the known places tell; backup superblocks before all else, the lowest first.
-pub fn look(device: &impl ReadAt, size: u64) -> Found {
+/// What the known places tell; backup superblocks before all else, the lowest first. `ours` tells nothing.
+pub fn look(device: &impl ReadAt, size: u64, ours: &[Range<u64>]) -> Found {
     let mut places = places(size);
     places.sort_unstable_by_key(|place| (place.mark, place.at));
     let mut buffer = Buffer::new(2 * PAGE);
-    places.into_iter().find_map(|place| known(device, size, &mut buffer, place)).unwrap_or(Found::Bytes)
+    places.into_iter().find_map(|place| known(device, size, &mut buffer, place, ours)).unwrap_or(Found::Bytes)
 }
 
-fn known(device: &impl ReadAt, size: u64, buffer: &mut Buffer, Place { at, mark }: Place) -> Option<Found> {
+fn known(
+    device: &impl ReadAt,
+    size: u64,
+    buffer: &mut Buffer,
+    Place { at, mark }: Place,
+    ours: &[Range<u64>],
+) -> Option<Found> {
     let start = at / PAGE * PAGE;
     // Two pages, so that a superblock which begins within a page is read to its end.
-    let bytes = fetch(device, buffer, &(start..size.min(start + 2 * PAGE))).ok()?;
+    let read = start..size.min(start + 2 * PAGE);
+    let bytes = passing_over(fetch(device, buffer, &read).ok()?, &read, ours);
     let bytes = &bytes[usize::try_from(at - start).ok()?..];
     let trace = |what, command: &str| Found::Trace { what, offset: at, repair: format!("{command} {DEVICE}") };
     let backup = |kind, command: &str| Found::Backup { kind, offset: at, repair: format!("{command} {DEVICE}") };
