@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Action, Plan};
 use crate::bytes::Bytes;
 use crate::config::{FsType, Source, Volume};
-use crate::probe::Facts;
+use crate::probe::{Facts, Superblock};
 
 /// From what to what a filesystem, or an image, shall grow.
 #[derive(Clone, Debug)]
@@ -46,18 +46,19 @@ pub fn of_image(volume: &Volume, facts: &Facts) -> Option<Growth> {
 }
 
 /// Whether the filesystem is smaller than its device by more than it leaves unused anyway.
-pub fn of_filesystem(volume: &Volume, facts: &Facts, kind: FsType, has: Bytes) -> Option<Growth> {
+pub fn of_filesystem(volume: &Volume, facts: &Facts, found: &Superblock) -> Option<Growth> {
+    let has = found.size;
     let room = of_image(volume, facts).unwrap_or(Growth { from: has, to: facts.device.size, image: None });
-    (room.to.saturating_sub(has) > slack(kind)).then_some(Growth { from: has, ..room })
+    (room.to.saturating_sub(has) > slack(found)).then_some(Growth { from: has, ..room })
 }
 
 /// What a filesystem that fills its device may leave unused at the end. Larger than needed costs a little
 /// space; smaller than needed would try to grow at every boot and never be done.
-fn slack(kind: FsType) -> Bytes {
-    match kind {
+fn slack(found: &Superblock) -> Bytes {
+    match found.kind {
         // A last block group without room for its own bitmaps and inode table is left out (ext4_resize_fs in
-        // fs/ext4/resize.c). With mke2fs's defaults that is about 2 MiB; 16 MiB allows for more inodes.
-        FsType::Ext4 => Bytes::mib(16),
+        // fs/ext4/resize.c). With mke2fs's defaults that is about 2 MiB; with large inodes 32 MiB and more.
+        FsType::Ext4 => Bytes::mib(16).max(found.group_overhead),
         // A last allocation group below 64 blocks is left out (XFS_MIN_AG_BLOCKS): 4 MiB with blocks of 64 KiB.
         FsType::Xfs => Bytes::mib(4),
         // Only what does not fill a sector.

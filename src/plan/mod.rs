@@ -261,7 +261,7 @@ fn mounted(volume: &Volume, facts: &Facts, owner: (u32, u32), mode: u32) -> Plan
         return Plan::new(format!("{kind}, mounted"));
     };
     let mut plan = Plan::new(format!("{}, {}", describe(kind, &found.label), found.size));
-    if let Some(grow) = growth::of_filesystem(volume, facts, kind, found.size) {
+    if let Some(grow) = growth::of_filesystem(volume, facts, found) {
         if kind == FsType::Ext4 && !facts.may_grow_mounted_ext4 {
             plan.warnings.push(format!(
                 "the ext4 on {} could grow from {} to {}, but while it is mounted that needs the capability \
@@ -329,7 +329,7 @@ fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refu
         return Ok(plan);
     }
 
-    let grow = growth::of_filesystem(volume, facts, kind, found.size);
+    let grow = growth::of_filesystem(volume, facts, found);
     if let Some(grow) = &grow {
         grow.enlarge(&mut plan);
     }

@@ -61,8 +61,17 @@ fn filesystem(kind: FsType, size: u64) -> Content {
         label: String::new(),
         size: Bytes(size),
         block_size: 4096,
+        group_overhead: Bytes(0),
         state: State::Clean,
     })
+}
+
+/// An ext4 that leaves a last group out that is not larger than this.
+fn with_large_inodes(size: u64, group_overhead: Bytes) -> Content {
+    match filesystem(FsType::Ext4, size) {
+        Content::Filesystem(found) => Content::Filesystem(Superblock { group_overhead, ..found }),
+        other => other,
+    }
 }
 
 fn unclean(size: u64) -> Content {
@@ -118,6 +127,8 @@ fn what_is_on_the_device_decides() {
         (FsType::Ext4, filesystem(FsType::Ext4, GIB), true, steps(&[mount])),
         // What a whole filesystem may leave unused is no reason to grow it.
         (FsType::Ext4, filesystem(FsType::Ext4, GIB - (16 << 20)), true, steps(&[mount])),
+        (FsType::Ext4, with_large_inodes(GIB - (40 << 20), Bytes::mib(40)), true, steps(&[mount])),
+        (FsType::Ext4, with_large_inodes(GIB - (41 << 20), Bytes::mib(40)), true, steps(&[mount, "grow the ext4"])),
         (FsType::Ext4, filesystem(FsType::Ext4, GIB / 2), true, steps(&[mount, "grow the ext4"])),
         (
             FsType::Ext4,

@@ -77,6 +77,7 @@ fn parse(bytes: &[u8], at: u64) -> Result<Superblock, String> {
         label: fields.text::<256>(299),
         size: Bytes(size),
         block_size: sector_size,
+        group_overhead: Bytes(0),
         state: State::Clean,
     })
 }

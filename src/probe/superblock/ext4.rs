@@ -128,8 +128,19 @@ fn parse(fields: Fields<'_>, now: u64) -> Result<Superblock, String> {
         label: fields.text::<16>(0x78),
         size: Bytes(size),
         block_size,
+        group_overhead: group_overhead(fields, incompat, blocks, u64::from(inodes) * u64::from(inode_size)),
         state: state(fields, incompat, now),
     })
+}
+
+/// As resize2fs counts it (e2fsprogs, resize/resize2fs.c, `adjust_fs_info`): the bitmaps and the inode table, a backup
+/// of the superblock and of the descriptors, and 50 blocks for whatever is to be in the group.
+fn group_overhead(fields: Fields<'_>, incompat: u32, blocks: u64, inode_table: u64) -> Bytes {
+    let block_size = 1024u64 << fields.le32(0x18);
+    let groups = blocks.div_ceil(u64::from(fields.le32(0x20)).max(1));
+    let descriptor = if incompat & INCOMPAT_64BIT == 0 { 32 } else { u64::from(fields.le16(0xFE)) };
+    let descriptors = groups.saturating_mul(descriptor).div_ceil(block_size) + u64::from(fields.le16(0xCE));
+    Bytes((2 + inode_table.div_ceil(block_size) + 1 + descriptors + 50).saturating_mul(block_size))
 }
 
 /// Why e2fsck would not skip this filesystem, in its own order (e2fsprogs, e2fsck/unix.c, `check_if_skip`).

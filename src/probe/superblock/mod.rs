@@ -31,6 +31,8 @@ pub struct Superblock {
     pub size: Bytes,
     /// Its block size (of Btrfs, the sector size).
     pub block_size: u32,
+    /// What the bookkeeping of an ext4's last block group takes: a group that is no larger is left out. 0 of others.
+    pub group_overhead: Bytes,
     /// Whether it asks for a check.
     pub state: State,
 }

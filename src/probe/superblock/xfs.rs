@@ -68,6 +68,7 @@ fn parse(head: &[u8]) -> Result<Superblock, String> {
         label: fields.text::<12>(108),
         size: Bytes(size),
         block_size,
+        group_overhead: Bytes(0),
         state: State::Clean,
     })
 }
