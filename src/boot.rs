@@ -70,9 +70,8 @@ fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<D
         let lock = apply::lock(&device, plan.as_ref().is_ok_and(Plan::writes_to_device))?;
         device.refresh()?;
         let decided = judge(&device)?;
-        let warnings = apply::apply(volume, &device, &decided, &lock)?;
+        plan = Ok(apply::apply(volume, &device, decided, &lock)?);
         device.refresh()?;
-        plan = Ok(decided.with_warnings(warnings));
     }
     let mut done = done(volume, &device, plan?)?;
     if let Some(found) = &done.filesystem {
@@ -134,11 +133,11 @@ fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
     device.refresh()?;
     let mut plan = judge(volume, &device, root, None)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
-    let warnings = apply::apply(volume, &device, &plan, &lock)?;
+    let plan = apply::apply(volume, &device, plan, &lock)?;
     device.refresh()?;
     // At boot a volume that can't grow is better than none. Here growing is all that was asked for, and
     // cfn-hup runs a hook again that failed.
-    match plan.warnings.iter().chain(&warnings).next() {
+    match plan.warnings.first() {
         Some(warning) => Err(Failure::Failed(anyhow!("{warning}"))),
         None => done(volume, &device, plan),
     }

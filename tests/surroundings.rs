@@ -105,6 +105,9 @@ fn an_mkfs_that_makes_a_smaller_one_is_told_and_loses_nothing() {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let next = rig.volinit(&["up"]);
         assert!(next.code == Some(0) && next.out.contains("grown"), "{next:?}");
+        let third = rig.volinit(&["up"]);
+        assert!(third.code == Some(0) && third.out.starts_with("pg: nothing to do: "), "{third:?}");
+        assert!(!third.out.contains("warning"), "{third:?}");
     }
 }
 

@@ -12,14 +12,14 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::run::{Ended, run, run_with};
 use crate::error::{Failure, Refusal};
 use crate::locate::Device;
+use crate::probe;
 
 /// Runs `e2fsck -p`; with `force` also on a filesystem that says it is clean.
 ///
 /// # Errors
 /// A refusal when it can't mend it by itself: the rest is for a person.
 pub fn check(device: &Device, force: bool) -> Result<(), Failure> {
-    let arguments: &[&str] = if force { &["-f", "-p"] } else { &["-p"] };
-    let mut ended = run("e2fsck", arguments, device)?;
+    let mut ended = if force { whole(device, &[])? } else { run("e2fsck", &["-p"], device)? };
     if matches!(ended.status.code(), Some(4..=7))
         && let Some(cut_off) = CutOff::told_by(&ended.words())
     {
@@ -41,6 +41,13 @@ pub fn check(device: &Device, force: bool) -> Result<(), Failure> {
         })),
         _ => Err(ended.error().context(format!("checking {path}")).into()),
     }
+}
+
+/// `e2fsck -f -p`. It is told the time, since with a clock before 2010 it would not write down that it has checked
+/// (`E2F_FLAG_TIME_INSANE`: e2fsprogs, e2fsck/e2fsck.c), and resize2fs wants a check after the last mount.
+fn whole(device: &Device, environment: &[(&str, String)]) -> Result<Ended> {
+    let time = [("E2FSCK_TIME", probe::time_of_check(device)?.to_string())];
+    run_with("e2fsck", &["-f", "-p"], &[environment, &time].concat(), device)
 }
 
 /// What a resize2fs that was cut off leaves and `e2fsck -p` does not mend by itself: its reserve of blocks for
@@ -77,5 +84,5 @@ fn mend_resize_inode(device: &Device, cut_off: CutOff) -> Result<Ended> {
         memfd_create("volinit-e2fsck", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
     config.write_all(CONFIG).context("writing a file in memory")?;
     let path = format!("/proc/{}/fd/{}", std::process::id(), config.as_raw_fd());
-    run_with("e2fsck", &["-f", "-p"], &[("E2FSCK_CONFIG", path)], device)
+    whole(device, &[("E2FSCK_CONFIG", path)])
 }

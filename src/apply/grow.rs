@@ -2,14 +2,18 @@
 //! unmounted ext4 by resize2fs. Never smaller.
 
 use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use log::warn;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::run::{Ended, run};
+use super::check;
+use super::run::run;
 use crate::bytes::Bytes;
 use crate::config::FsType;
+use crate::error::Failure;
 use crate::ioctl;
 use crate::locate::Device;
 use crate::probe::{self, Finding};
@@ -37,11 +41,33 @@ pub fn mounted(device: &Device, kind: FsType, at: &Path) -> Result<()> {
     .with_context(growing)
 }
 
-/// Grows an ext4 that is not mounted and has just been checked.
-pub fn unmounted(device: &Device) -> Result<()> {
-    run("resize2fs", &[], device)
-        .and_then(Ended::succeeded)
-        .with_context(|| format!("growing {}", device.path.display()))
+/// Grows an ext4 that is not mounted and has just been checked. Gives why it has not grown, where it may be mounted
+/// all the same: resize2fs is not there, or ended badly and e2fsck made whole what it left.
+pub fn unmounted(device: &Device) -> Result<Option<anyhow::Error>, Failure> {
+    let growing = || format!("growing {}", device.path.display());
+    let size = |device| match probe::superblock(device, FsType::Ext4)? {
+        Finding::Superblock(found) => Ok(found.size),
+        Finding::Absent | Finding::Damaged { .. } => Err(anyhow!("{} has no whole ext4", device.path.display())),
+    };
+    let before = size(device)?;
+    let ended = match run("resize2fs", &[], device) {
+        Err(error) if is_missing(&error) => return Ok(Some(error.context(growing()))),
+        other => other.with_context(growing)?,
+    };
+    if ended.status.success() {
+        return Ok(None);
+    }
+    let error = ended.error().context(growing());
+    check::check(device, true).inspect_err(|_| warn!("{error:#}"))?;
+    // Cut off at its very end it may have grown.
+    Ok((size(device)? <= before).then_some(error))
+}
+
+/// Whether a tool could not be started because there is none.
+fn is_missing(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound))
 }
 
 /// Makes an image's file larger, and tells its loop device.

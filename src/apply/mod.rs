@@ -7,8 +7,6 @@ mod lock;
 mod mount;
 mod run;
 
-use std::io;
-
 use log::{info, warn};
 
 pub use lock::{Lock, lock};
@@ -21,16 +19,17 @@ use crate::signals;
 
 /// Does what the plan says.
 ///
-/// `_lock` is the proof that the disk is ours, and the plan must have been made since it was taken. Gives what
-/// went wrong in a way that leaves the volume usable: one that is too small is better at boot than none.
-pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    for step in &plan.steps {
+/// `_lock` is the proof that the disk is ours, and the plan must have been made since it was taken. Gives the plan as
+/// it was carried out: a filesystem that could not grow is a warning in place of a step, since one that is too small
+/// is better at boot than none.
+pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> Result<Plan, Failure> {
+    for step in std::mem::take(&mut plan.steps) {
         info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
         // A format first makes a file in memory, which may be cut off at any time: it holds its own writing. To erase
         // may take hours, and leaves nothing whole in the middle: who changes their mind shall not have to wait.
         let finished = !matches!(step.action, Action::Format { .. } | Action::Erase { .. });
         let _held = finished.then(|| signals::hold(|| format!("{} on {}", step.action, device.path.display())));
+        let mut kept_small = None;
         match &step.action {
             Action::EnlargeImage { image, to } => grow::image(device, image, *to)?,
             Action::Erase { what } => {
@@ -40,30 +39,18 @@ pub fn apply(volume: &Volume, device: &Device, plan: &Plan, _lock: &Lock) -> Res
             Action::Undo(ours) => format::undo(device, ours)?,
             Action::Format { .. } => format::format(device, &volume.filesystem)?,
             Action::Check { force } => check::check(device, *force)?,
-            Action::GrowUnmounted => match grow::unmounted(device) {
-                // Not there to be run, it has changed nothing.
-                Err(error) if is_missing(&error) => {
-                    warn!("{}: {error:#}", volume.name);
-                    warnings.push(format!("it keeps its size: {error:#}"));
-                }
-                other => other?,
-            },
+            Action::GrowUnmounted => kept_small = grow::unmounted(device)?,
             Action::Mount { kind, at } => mount::mount(device, *kind, at, &volume.mount.options)?,
-            Action::Grow { kind, at } => {
-                if let Err(error) = grow::mounted(device, *kind, at) {
-                    warn!("{}: {error:#}", volume.name);
-                    warnings.push(format!("it keeps its size: {error:#}"));
-                }
-            }
+            Action::Grow { kind, at } => kept_small = grow::mounted(device, *kind, at).err(),
             Action::Permit { at, owner, mode } => mount::permit(at, *owner, *mode)?,
         }
+        match kept_small {
+            None => plan.steps.push(step),
+            Some(error) => {
+                warn!("{}: {error:#}", volume.name);
+                plan.warnings.push(format!("it keeps its size: {error:#}"));
+            }
+        }
     }
-    Ok(warnings)
-}
-
-/// Whether a tool could not be started because there is none.
-fn is_missing(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound))
+    Ok(plan)
 }

@@ -236,11 +236,6 @@ impl Plan {
 
     /// The same plan, with what went wrong in a way that leaves the volume usable.
     #[must_use]
-    pub fn with_warnings(mut self, more: Vec<String>) -> Plan {
-        self.warnings.extend(more);
-        self
-    }
-
     /// Whether it makes a filesystem.
     pub fn formats(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::Format { .. }))

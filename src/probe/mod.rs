@@ -227,6 +227,12 @@ pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
     Ok(superblock::find(kind, &head, unix_time()))
 }
 
+/// The time for a whole check of an ext4, in seconds since 1970: now, but not before it was last mounted.
+pub fn time_of_check(device: &Device) -> Result<u64> {
+    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    Ok(unix_time().max(superblock::ext4::last_mount(&head)))
+}
+
 fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
     let sysfs = device.sysfs.as_ref();
     let partitions = sysfs.map(Sysfs::partitions).unwrap_or_default();

@@ -52,6 +52,11 @@ pub(super) fn find(head: &[u8], now: u64) -> Finding {
     }
 }
 
+/// When it was last mounted, in seconds since 1970 (`s_mtime`); 0 where `head` says nothing of it.
+pub(in crate::probe) fn last_mount(head: &[u8]) -> u64 {
+    superblock(head, AT).map_or(0, |fields| u64::from(fields.u8(0x275)) << 32 | u64::from(fields.le32(0x2C)))
+}
+
 /// The backup superblock at the start of `bytes`, where it is whole.
 pub(in crate::probe) fn backup(bytes: &[u8]) -> Option<Backup> {
     let fields = superblock(bytes, 0)?;

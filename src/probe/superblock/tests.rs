@@ -118,6 +118,17 @@ fn what_a_block_group_of_an_ext4_needs_is_counted() {
 }
 
 #[test]
+fn the_last_mount_of_an_ext4_is_read() {
+    let image = Image::made(64 * MIB, "mkfs.ext4 -q -F");
+    assert_eq!(ext4::last_mount(&head(&image)), 0, "never");
+    image.write(1024 + 0x2C, &4_070_908_800_u32.to_le_bytes());
+    assert_eq!(ext4::last_mount(&head(&image)), 4_070_908_800);
+    image.write(1024 + 0x275, &[1]);
+    assert_eq!(ext4::last_mount(&head(&image)), 4_070_908_800 + (1 << 32));
+    assert_eq!(ext4::last_mount(&[]), 0);
+}
+
+#[test]
 fn an_ext4_without_a_journal_says_that_it_was_not_unmounted() {
     let image = Image::made(64 * MIB, "mkfs.ext4 -q -F -O ^metadata_csum");
     image.write(1024 + 0x3A, &[0, 0]);
