@@ -5,11 +5,15 @@
 
 #![no_main]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
-use volinit::config::{Config, Id, MountPoint, Problems, Source, Volume, VolumeId, parse, template};
+use volinit::config::template::{Piece, Word};
+use volinit::config::{
+    Config, Ebs, EbsVolume, Eni, Id, Interface, MountPoint, Problems, Signal, Source, Takeover, Volume, VolumeId,
+    parse, template,
+};
 use volinit::publish::escape::unit_name;
 
 fuzz_target!(|data: &[u8]| {
@@ -48,12 +52,86 @@ fn accepted(config: &Config) {
     let keys: Vec<_> = config.volumes.iter().flat_map(|volume| volume.metadata.keys()).collect();
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "a key of the metadata twice");
     assert!(keys.is_empty() || !config.publish.is_empty(), "nobody is told");
+    config.volumes.iter().for_each(|volume| words(config, volume));
+    config.interfaces.iter().for_each(|one| interface(config, one));
+    let sorted = config.interfaces.is_sorted_by(|one, other| one.name < other.name);
+    assert!(sorted, "names are sorted and not given twice");
+    let indices: BTreeSet<_> = config.interfaces.iter().map(|one| one.device_index).collect();
+    assert_eq!(indices.len(), config.interfaces.len(), "a device index twice");
+    for (nth, one) in config.interfaces.iter().enumerate() {
+        assert!(config.interfaces[..nth].iter().all(|other| other.eni != one.eni), "a network interface twice");
+    }
+    for (nth, signal) in config.signals.iter().enumerate() {
+        assert!(!config.signals[..nth].contains(signal), "told twice");
+        let (Signal::Stack { stack: one, resource: two } | Signal::Lifecycle { group: one, hook: two }) = signal;
+        assert!([one, two].iter().all(|text| !text.is_empty() && !text.contains(char::is_control)), "{signal:?}");
+    }
+}
+
+/// What stands in braces stands for something that there will be.
+fn words(config: &Config, volume: &Volume) {
+    let paired = |one: &Interface| one.eni == Eni::SlotOf(volume.name.clone());
+    for template in volume.metadata.values() {
+        for piece in template::pieces(template).expect("an accepted template is one") {
+            let Piece::Word(word) = piece else { continue };
+            assert!(match word {
+                Word::Slot => slotted(volume),
+                Word::Zone => matches!(volume.source, Source::Ebs(Ebs { attach: true, .. })),
+                Word::Address => config.interfaces.len() == 1 || config.interfaces.iter().any(paired),
+                Word::VolumeId | Word::Uuid | Word::Name | Word::Size | Word::Mount => true,
+            });
+        }
+    }
+}
+
+fn slotted(volume: &Volume) -> bool {
+    matches!(&volume.source, Source::Ebs(Ebs { volume: EbsVolume::Pool { slot_tag: Some(_), .. }, .. }))
+}
+
+fn interface(config: &Config, interface: &Interface) {
+    let Interface { name, eni, device_index, timeout } = interface;
+    named(name);
+    assert!((1..=15).contains(device_index) && !timeout.is_zero());
+    match eni {
+        Eni::Id(id) => assert!(id.starts_with("eni-") && matches!(id.len(), 12 | 21), "{id:?}"),
+        Eni::Tags(tags) => tagged(tags),
+        Eni::SlotOf(name) => assert!(config.volumes.iter().any(|volume| volume.name == *name && slotted(volume))),
+    }
+}
+
+fn ebs(ebs: &Ebs) {
+    match &ebs.volume {
+        EbsVolume::Id(id) => assert_eq!(VolumeId::parse(&id.to_string()).as_ref(), Some(id)),
+        EbsVolume::Tags(tags) => tagged(tags),
+        EbsVolume::Pool { tags, slot_tag } => {
+            tagged(tags);
+            assert!(ebs.attach, "nobody could tell which one");
+            assert!(slot_tag.as_ref().is_none_or(|key| (1..=128).contains(&key.chars().count())), "{slot_tag:?}");
+        }
+    }
+    assert!(!ebs.timeout.is_zero());
+    assert!(ebs.attach || ebs.takeover == Takeover::default(), "a takeover without an attach");
+    assert!(!matches!(ebs.takeover, Takeover::Force { after } if after.is_zero()), "forced at once");
+}
+
+fn tagged(tags: &BTreeMap<String, String>) {
+    assert!(!tags.is_empty(), "any one would do");
+    for (key, value) in tags {
+        assert!((1..=128).contains(&key.chars().count()) && value.chars().count() <= 256, "{key:?}: {value:?}");
+    }
+}
+
+fn named(name: &str) {
+    assert!(name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) && name.len() <= 64);
+}
+
+fn plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_.-".contains(c)
 }
 
 fn volume(volume: &Volume) {
     let Volume { name, source, filesystem, mount, metadata } = volume;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    assert!(name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) && name.len() <= 64);
+    named(name);
 
     if let Some(label) = &filesystem.label {
         assert!((1..=filesystem.kind.label_limit()).contains(&label.len()), "{label:?}");
@@ -88,10 +166,7 @@ fn volume(volume: &Volume) {
             normal(path);
             assert!(!path.starts_with("/dev") && !path.starts_with(at) && size.0 > 0);
         }
-        Source::Ebs(ebs) => match &ebs.volume {
-            volinit::config::EbsVolume::Id(id) => assert_eq!(VolumeId::parse(&id.to_string()).as_ref(), Some(id)),
-            volinit::config::EbsVolume::Tags(tags) | volinit::config::EbsVolume::Pool { tags, .. } => assert!(!tags.is_empty(), "any volume would do"),
-        },
+        Source::Ebs(found) => ebs(found),
         Source::Nfs { export } => assert!(export.contains(":/")),
     }
     for (key, value) in metadata {

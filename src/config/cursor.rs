@@ -2,7 +2,7 @@
 //! reports what is wrong and gives nothing, so that the caller goes on to the next key.
 
 use crate::config::position::{Place, Step};
-use crate::config::problem::{Report, instead, nearest, tick};
+use crate::config::problem::{Report, any_of, instead, nearest, tick};
 use crate::config::tree::{Node, Value};
 
 /// A node and the way to it.
@@ -56,6 +56,8 @@ impl<'a> At<'a> {
             [] => "the config".to_owned(),
             ["volumes", name] => format!("volume {}", tick(name)),
             ["volumes", name, keys @ ..] => format!("{} of volume {}", tick(&keys.join(".")), tick(name)),
+            ["interfaces", name] => format!("interface {}", tick(name)),
+            ["interfaces", name, keys @ ..] => format!("{} of interface {}", tick(&keys.join(".")), tick(name)),
             keys => tick(&keys.join(".")),
         };
         match self.path.last() {
@@ -113,8 +115,43 @@ impl Report<'_> {
         found
     }
 
+    /// The one key of `kinds` that a map has, and its value. `thing` is what it says; `advice` is for two of them.
+    /// Where the one is misspelt, that has been said.
+    pub fn one_of<'m, 'a>(
+        &mut self,
+        map: &'m Map<'a>,
+        kinds: &[&str],
+        thing: &str,
+        advice: &str,
+    ) -> Option<(&'a str, &'m At<'a>)> {
+        let what = map.at.what();
+        match map.entries.iter().filter(|(key, _)| kinds.contains(key)).collect::<Vec<_>>()[..] {
+            [] if map.unknown.iter().any(|key| nearest(key, kinds).is_some()) => None,
+            [] => {
+                self.add(&map.at.key(), format!("{what} names no {thing}: give it {}", any_of(kinds)));
+                None
+            }
+            [(key, at)] => Some((key, at)),
+            [(first, there), (second, at), ..] => {
+                let line = self.line_of(&there.key());
+                let message = format!("{what} has two {thing}s, `{first}` ({line}) and `{second}`: {advice}");
+                self.add(&at.key(), message);
+                None
+            }
+        }
+    }
+
+    /// Each key that goes with some kinds only, and not with the one that was said.
+    pub fn extras(&mut self, map: &Map, kind: &str, extras: &[(&str, &[&str])]) {
+        for (key, kinds) in extras {
+            if let Some(extra) = map.get(key).filter(|_| !kinds.contains(&kind)) {
+                self.add(&extra.key(), format!("`{key}` goes with {}, not with `{kind}`: remove it", any_of(kinds)));
+            }
+        }
+    }
+
     /// A list; of what, the caller sees.
-    fn seq<'a>(&mut self, at: &At<'a>) -> Option<Vec<At<'a>>> {
+    pub fn seq<'a>(&mut self, at: &At<'a>) -> Option<Vec<At<'a>>> {
         match &at.node.value {
             Value::Seq(items) => {
                 Some(items.iter().enumerate().map(|(nth, item)| at.below(Step::Item(nth), item)).collect())

@@ -10,15 +10,16 @@
 //!
 //! Later wins, key by key: maps are merged deeply, lists and scalars are replaced. One exception: a
 //! `source` that names its kind replaces an earlier one whole, since a volume has one source and there is no
-//! way to take a key back. With `--config FILE` only those files are read, merged in their order.
+//! way to take a key back; so does an `eni` and a `signal`. With `--config FILE` only those files are read, merged in their order.
 //!
 //! `files` finds and reads, `tree` parses and merges, `cursor` and `decode` turn the tree into
-//! [`schema::Config`] by the rules of `value`, `mkfs` and [`template`], `check` looks across entries, and
+//! [`schema::Config`] by the rules of `value`, `ec2`, `mkfs` and [`template`], `check` looks across entries, and
 //! `position` and `problem` say where it went wrong.
 
 mod check;
 mod cursor;
 mod decode;
+mod ec2;
 mod files;
 mod flags;
 mod mkfs;

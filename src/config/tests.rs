@@ -92,7 +92,7 @@ fn positions_are_exact() {
         // libyaml ends a line at these too.
         (
             "# a\r\n# b\u{2028}vol: 1\r\nvolumes: {}",
-            "3:1: unknown key `vol` in the config: use `volumes` or `publish`\n  3 | vol: 1\n    | ^^^\n\nc.yaml:4:1: there is no volume in `volumes`: add an entry for each\n  4 | volumes: {}\n    | ^^^^^^^",
+            "3:1: unknown key `vol` in the config: use `volumes`, `interfaces`, `publish` or `signal`\n  3 | vol: 1\n    | ^^^\n\nc.yaml:4:1: there is no volume in `volumes`: add an entry for each\n  4 | volumes: {}\n    | ^^^^^^^",
         ),
     ] {
         assert_eq!(told(text), format!("c.yaml:{expected}"), "{text}");

@@ -1,12 +1,12 @@
 //! The files as one tree: parsed, then merged key by key. Each node knows its file; no key means anything yet,
-//! but for `source` (see [`merge`]).
+//! but for those whose value is of one kind or another (see [`merge`]).
 
 use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::config::decode::SOURCE_KINDS;
+use crate::config::decode::KINDS;
 use crate::config::files::File;
 use crate::config::position::{self, Place, Step};
 use crate::config::problem::{Report, printable, tick};
@@ -87,13 +87,15 @@ fn not_yaml(error: &serde_yaml::Error) -> (String, String) {
 }
 
 /// `later` into `node`: maps key by key, all else replaced. A `source` that names its kind replaces the earlier
-/// one whole, else a drop-in could never move a volume from one kind of source to another.
+/// one whole, else a drop-in could never move a volume from one kind of source to another; so do the others of
+/// [`KINDS`].
 fn merge(node: &mut Node, later: Node) {
     match (&mut node.value, later.value) {
         (Value::Map(entries), Value::Map(more)) => {
             node.file = later.file;
             for (key, value) in more {
-                let moves = key == "source" && SOURCE_KINDS.iter().any(|kind| value.get(kind).is_some());
+                let kinds = KINDS.iter().find(|(one, _)| *one == key).map_or(&[][..], |(_, kinds)| kinds);
+                let moves = kinds.iter().any(|kind| value.get(kind).is_some());
                 match entries.iter_mut().find(|(name, _)| *name == key) {
                     Some((_, old)) if moves => *old = value,
                     Some((_, old)) => merge(old, value),

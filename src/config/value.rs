@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::config::problem::{instead, tick};
-use crate::config::schema::{Format, FsType, Id, MountPoint, Owner, Target, VolumeId};
+use crate::config::schema::{Format, FsType, Id, MountPoint, Owner, Target};
 
 /// A text with something in it.
 pub fn filled(text: &str) -> Result<&str, String> {
     if text.is_empty() { Err("this is empty: write a value, or remove it".into()) } else { Ok(text) }
 }
 
-/// A volume's name.
-pub fn name(text: &str) -> Result<(), String> {
+/// The name of `whose`, as in "a volume".
+pub fn name(text: &str, whose: &str) -> Result<(), String> {
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
     if begins && rest && text.len() <= 64 {
         return Ok(());
     }
     Err(format!(
-        "{} cannot be a volume's name: use letters, digits, `_`, `.` and `-`, a letter or digit first, at most 64 in all",
+        "{} cannot be {whose}'s name: use letters, digits, `_`, `.` and `-`, a letter or digit first, at most 64 in all",
         tick(text)
     ))
 }
@@ -93,16 +93,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     // systemd takes 0 for "for ever" in some places and for "not at all" in others.
     if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
-}
-
-/// An EBS volume's id.
-pub fn volume_id(text: &str) -> Result<VolumeId, String> {
-    VolumeId::parse(text).ok_or_else(|| {
-        format!(
-            "{} is not a volume id: write `vol-` and 8 or 17 digits of 0-9 and a-f, or tags: {{ KEY: value }}",
-            tick(text)
-        )
-    })
 }
 
 /// An NFS export.
@@ -249,8 +239,10 @@ mod tests {
     fn other_values() {
         assert_eq!((mode("0700"), mode("2770"), mode("755")), (Ok(0o700), Ok(0o2770), Ok(0o755)));
         assert!(["", "7", "0800", "rwx", "+700", "07000"].iter().all(|text| mode(text).is_err()));
-        assert!(["pg", "vol-5afc0745", "a.b_c", &"a".repeat(64)].iter().all(|text| name(text).is_ok()));
-        assert!(["", "-a", ".a", "a b", "a/b", "ä", &"a".repeat(65)].iter().all(|text| name(text).is_err()));
+        assert!(["pg", "vol-5afc0745", "a.b_c", &"a".repeat(64)].iter().all(|text| name(text, "a volume").is_ok()));
+        assert!(
+            ["", "-a", ".a", "a b", "a/b", "ä", &"a".repeat(65)].iter().all(|text| name(text, "a volume").is_err())
+        );
         assert!(device("/dev/disk/by-id/x").is_ok());
         assert!(["/dev", "/dev/", "/dev/../etc/x", "/devil/x", "dev/x"].iter().all(|text| device(text).is_err()));
         assert!(image("/var/lib/volinit/pg.img").is_ok());

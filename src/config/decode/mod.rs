@@ -2,26 +2,41 @@
 //! is wrong is reported and stands as its default, so that the rest is checked too; the report decides in the
 //! end that there is no config.
 
+mod ebs;
+mod interfaces;
+mod signals;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::cursor::{At, Map};
-use crate::config::problem::{Report, any_of};
-use crate::config::schema::{
-    Config, Ebs, EbsVolume, Filesystem, Format, FsType, Mount, Source, Takeover, Target, Volume,
-};
+use crate::config::problem::Report;
+use crate::config::schema::{Config, Filesystem, Format, FsType, Mount, Source, Target, Volume};
 use crate::config::tree::{Node, Value};
 use crate::config::{check, mkfs, template, value};
 
-/// The keys that say what kind of source it is.
-pub const SOURCE_KINDS: [&str; 4] = ["device", "image", "ebs", "nfs"];
+/// Keys whose value may be a map of one kind or another, and the keys in it that say which.
+pub const KINDS: [(&str, &[&str]); 3] =
+    [("source", &SOURCE_KINDS), ("eni", &interfaces::ENI_KINDS), ("signal", &signals::KINDS)];
+
+const SOURCE_KINDS: [&str; 4] = ["device", "image", "ebs", "nfs"];
 
 /// The other keys of a source, and the kinds that they go with.
-const SOURCE_EXTRAS: [(&str, &[&str]); 3] =
-    [("timeout", &["device", "ebs"]), ("size", &["image"]), ("attach", &["ebs"])];
+const SOURCE_EXTRAS: [(&str, &[&str]); 5] = [
+    ("timeout", &["device", "ebs"]),
+    ("size", &["image"]),
+    ("attach", &["ebs"]),
+    ("takeover", &["ebs"]),
+    ("force-after", &["ebs"]),
+];
 
 /// systemd's `DefaultDeviceTimeoutSec=` (systemd-system.conf(5)).
 pub const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Where EC2 attaches, it may have to detach first.
+const EC2_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The whole config; what it is worth, the report says.
 pub fn config(tree: &Node, report: &mut Report) -> Config {
@@ -31,7 +46,7 @@ pub fn config(tree: &Node, report: &mut Report) -> Config {
         report.add(&top.place(), "nothing is said here: add `volumes:` with an entry for each volume");
         return config;
     }
-    let Some(map) = report.map_of(&top, &["volumes", "publish"]) else {
+    let Some(map) = report.map_of(&top, &["volumes", "interfaces", "publish", "signal"]) else {
         return config;
     };
     if let Some(at) = map.get("publish") {
@@ -44,8 +59,15 @@ pub fn config(tree: &Node, report: &mut Report) -> Config {
         }
         config.volumes = volumes.entries.iter().filter_map(|(name, at)| volume(report, name, at)).collect();
     }
+    if let Some(at) = map.get("interfaces") {
+        config.interfaces = interfaces::interfaces(report, at);
+    }
+    if let Some(at) = map.get("signal") {
+        config.signals = signals::signals(report, at);
+    }
     check::across(&config, tree, report);
     config.volumes.sort_by(|one, other| one.name.cmp(&other.name));
+    config.interfaces.sort_by(|one, other| one.name.cmp(&other.name));
     config
 }
 
@@ -61,7 +83,7 @@ fn publish(report: &mut Report, at: &At) -> Vec<Target> {
 }
 
 fn volume(report: &mut Report, name: &str, at: &At) -> Option<Volume> {
-    if let Err(message) = value::name(name) {
+    if let Err(message) = value::name(name, "a volume") {
         report.add(&at.key(), message);
     }
     let map = report.map_of(at, &["source", "filesystem", "mount", "metadata"])?;
@@ -84,33 +106,12 @@ fn volume(report: &mut Report, name: &str, at: &At) -> Option<Volume> {
 fn source(report: &mut Report, at: &At) -> Option<Source> {
     let keys: Vec<_> = SOURCE_KINDS.into_iter().chain(SOURCE_EXTRAS.map(|(key, _)| key)).collect();
     let map = report.map_of(at, &keys)?;
-    let (kind, found) = match map.entries.iter().filter(|(key, _)| SOURCE_KINDS.contains(key)).collect::<Vec<_>>()[..] {
-        [] => {
-            report.add(&at.key(), format!("{} names no source: give it {}", at.what(), any_of(&SOURCE_KINDS)));
-            return None;
-        }
-        [one] => one,
-        [one, other, ..] => {
-            let first = report.line_of(&one.1.key());
-            let message = format!(
-                "{} has two sources, `{}` ({first}) and `{}`: a volume has one, remove the other",
-                at.what(),
-                one.0,
-                other.0
-            );
-            report.add(&other.1.key(), message);
-            return None;
-        }
-    };
-    for (key, kinds) in SOURCE_EXTRAS {
-        if let Some(extra) = map.get(key).filter(|_| !kinds.contains(kind)) {
-            report.add(&extra.key(), format!("`{key}` goes with {}, not with `{kind}`: remove it", any_of(kinds)));
-        }
-    }
-    match *kind {
+    let (kind, found) = report.one_of(&map, &SOURCE_KINDS, "source", "a volume has one, remove the other")?;
+    report.extras(&map, kind, &SOURCE_EXTRAS);
+    match kind {
         "device" => {
             let path = report.parse(found, value::device)?;
-            Some(Source::Device { path, timeout: timeout(report, &map) })
+            Some(Source::Device { path, timeout: timeout(report, &map, TIMEOUT) })
         }
         "image" => {
             let path = report.parse(found, value::image);
@@ -118,31 +119,13 @@ fn source(report: &mut Report, at: &At) -> Option<Source> {
             let size = report.need(&map, "size", help).and_then(|at| report.parse_word(at, value::size));
             Some(Source::Image { path: path?, size: size? })
         }
-        "ebs" => {
-            let volume = ebs_volume(report, found);
-            let attach = map.get("attach").and_then(|at| report.flag(at)).unwrap_or_default();
-            let (takeover, timeout) = (Takeover::default(), timeout(report, &map));
-            Some(Source::Ebs(Ebs { volume: volume?, attach, takeover, timeout }))
-        }
+        "ebs" => ebs::ebs(report, found, &map).map(Source::Ebs),
         _ => report.parse(found, value::export).map(|export| Source::Nfs { export }),
     }
 }
 
-fn timeout(report: &mut Report, map: &Map) -> Duration {
-    map.get("timeout").and_then(|at| report.parse_word(at, value::duration)).unwrap_or(TIMEOUT)
-}
-
-fn ebs_volume(report: &mut Report, at: &At) -> Option<EbsVolume> {
-    if !matches!(at.node.value, Value::Map(_)) {
-        return report.parse(at, value::volume_id).map(EbsVolume::Id);
-    }
-    let map = report.map_of(at, &["tags"])?;
-    let tags = report.need(&map, "tags", "give the volume's id, or tags: { KEY: value }")?;
-    let tags = report.map(tags)?;
-    if tags.entries.is_empty() {
-        report.add(&tags.at.key(), format!("{} is empty: any volume would do; name a tag", tags.at.what()));
-    }
-    Some(EbsVolume::Tags(strings(report, &tags, |text| Ok(text.to_owned()))))
+fn timeout(report: &mut Report, map: &Map, default: Duration) -> Duration {
+    map.get("timeout").and_then(|at| report.parse_word(at, value::duration)).unwrap_or(default)
 }
 
 /// What a volume has that says nothing of its filesystem.
@@ -206,18 +189,15 @@ fn metadata(report: &mut Report, at: &At) -> BTreeMap<String, String> {
     let Some(map) = report.map(at) else {
         return BTreeMap::new();
     };
-    strings(report, &map, |text| template::pieces(value::filled(text)?).map(|_| text.to_owned()))
-}
-
-fn strings(report: &mut Report, map: &Map, rule: fn(&str) -> Result<String, String>) -> BTreeMap<String, String> {
-    let mut strings = BTreeMap::new();
+    let mut metadata = BTreeMap::new();
     for (key, at) in &map.entries {
         if key.is_empty() {
             report.add(&at.key(), format!("a key of {} is empty: write its name", map.at.what()));
         }
+        let rule = |text: &str| template::pieces(value::filled(text)?).map(|_| text.to_owned());
         if let Some(text) = report.parse(at, rule) {
-            strings.insert((*key).to_owned(), text);
+            metadata.insert((*key).to_owned(), text);
         }
     }
-    strings
+    metadata
 }
