@@ -21,7 +21,8 @@ fn the_annotated_example_is_right() {
     assert_eq!(load(&["packaging/volinit.yaml"]).volumes.len(), 1);
 }
 
-/// What it shows after a `#` is right too: each such line in its place, and what it excludes taken out.
+/// What it shows after a `#` is right too: each such line in its place, with those that belong to it, and what it
+/// excludes taken out.
 #[test]
 fn the_annotated_example_shows_keys_that_exist() {
     let text = fs::read_to_string(path("packaging/volinit.yaml")).unwrap();
@@ -33,12 +34,16 @@ fn the_annotated_example_shows_keys_that_exist() {
         })
         .map(|(number, line)| (number, line.replacen('#', "", 1)))
         .collect();
-    assert!(shown.len() >= 8, "{shown:?}");
+    assert!(shown.len() >= 16, "{shown:?}");
     for (number, line) in shown {
         let key = line.trim().split(':').next().unwrap();
         let mut lines: Vec<&str> = text.lines().collect();
         lines[number] = &line;
-        if ["device", "timeout", "ebs", "attach", "nfs"].contains(&key) {
+        for more in &mut lines[number + 1..] {
+            let Some(rest) = more.strip_prefix('#').filter(|rest| rest.starts_with("  ")) else { break };
+            *more = rest;
+        }
+        if ["device", "timeout", "ebs", "attach", "takeover", "force-after", "nfs"].contains(&key) {
             lines.retain(|line| !["image:", "size:"].iter().any(|key| line.trim_start().starts_with(key)));
         }
         if key == "nfs" {
@@ -49,9 +54,16 @@ fn the_annotated_example_shows_keys_that_exist() {
         }
         let mut text = lines.join("\n");
         text = match key {
-            "timeout" => text.replace("timeout:", "device: /dev/xvdb\n      timeout:"),
+            "timeout" => text.replace("      timeout:", "      device: /dev/xvdb\n      timeout:"),
             "metadata" => text.replace("#publish:", "publish:"),
-            "attach" => text.replace("attach:", "ebs: vol-5afc0745\n      attach:"),
+            "attach" => text.replace("      attach:", "      ebs: vol-5afc0745\n      attach:"),
+            "takeover" => {
+                text.replace("      takeover:", "      ebs: vol-5afc0745\n      attach: true\n      takeover:")
+            }
+            "force-after" => text.replace(
+                "      force-after:",
+                "      ebs: vol-5afc0745\n      attach: true\n      takeover: force\n      force-after:",
+            ),
             _ => text,
         };
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
