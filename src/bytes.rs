@@ -19,6 +19,11 @@ impl Bytes {
         Bytes(n << 20)
     }
 
+    /// `n` GiB.
+    pub const fn gib(n: u64) -> Bytes {
+        Bytes(n << 30)
+    }
+
     /// The difference to a smaller size; zero where `other` is the larger.
     #[must_use]
     pub fn saturating_sub(self, other: Bytes) -> Bytes {

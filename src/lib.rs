@@ -14,6 +14,8 @@ pub mod bytes;
 pub mod cli;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 pub mod error;
 pub mod intent;
 mod ioctl;

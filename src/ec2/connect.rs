@@ -1,0 +1,109 @@
+//! Who this instance is, by the instance metadata service (`IMDSv2` only), and a client for its region.
+//!
+//! Everything can be said the AWS way: `AWS_ENDPOINT_URL`, `AWS_PROFILE`, `AWS_REGION`,
+//! `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `…_MODE=IPv6`
+//! (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>).
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use aws_config::imds::Client as Imds;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::error::DisplayErrorContext;
+use aws_smithy_dns::HickoryDnsResolver;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use log::info;
+use tokio::sync::OnceCell;
+
+use super::{Api, Ec2, Me};
+use crate::error::Failure;
+
+/// One attempt: a socket that is dead is known to be so after this long.
+const ATTEMPT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+/// The metadata service is on the host itself.
+const METADATA: Duration = Duration::from_secs(2);
+
+pub(super) async fn connect() -> Result<Ec2, Failure> {
+    let http = http();
+    let provider = ProviderConfig::without_region().with_http_client(http.clone());
+    let imds = Imds::builder().configure(&provider).connect_timeout(METADATA).read_timeout(METADATA).build();
+    let me = me(&imds).await?;
+    info!("this is {} in {}", me.instance, me.zone);
+    let config = config(http, me.region.clone()).await;
+    let api = Api(aws_sdk_ec2::Client::new(&config));
+    Ok(Ec2 { config: Some(config), ..Ec2::new(api, me) })
+}
+
+/// What the calls to every service go by.
+pub(super) async fn config(http: SharedHttpClient, region: String) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).connect_timeout(CONNECT).build();
+    // What is said (AWS_REGION, a profile) comes before what the instance knows.
+    let said = aws_config::default_provider::region::Builder::default().build();
+    let region = match aws_config::meta::region::ProvideRegion::region(&said).await {
+        Some(said) => said,
+        None => Region::new(region),
+    };
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .region(region)
+        .retry_config(retries())
+        .timeout_config(timeouts)
+        .app_name(AppName::new("volinit").expect("it is a name"))
+        .load()
+        .await
+}
+
+/// As [`wait`](super::wait) goes on after that, this is about a single call: adaptive, full jitter.
+pub fn retries() -> RetryConfig {
+    RetryConfig::adaptive().with_max_attempts(6).with_initial_backoff(Duration::from_secs(1))
+}
+
+/// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
+pub(super) fn http() -> SharedHttpClient {
+    let tls = tls::TlsContext::builder().build().expect("the system's certificates are taken when they are needed");
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_with_resolver(Dns::default())
+}
+
+/// A connection of its own, for what no SDK client does.
+pub(super) fn connector() -> Connector {
+    let tls = tls::TlsContext::builder().build().expect("the system's certificates are taken when they are needed");
+    let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
+    builder.build_with_resolver(Dns::default())
+}
+
+/// DNS by itself: a static glibc has no getaddrinfo. /etc/resolv.conf is read at the first name, so that a run whose
+/// endpoints are addresses needs none.
+#[derive(Clone, Debug, Default)]
+struct Dns(std::sync::Arc<OnceCell<HickoryDnsResolver>>);
+
+impl ResolveDns for Dns {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let resolver = self.0.get_or_init(|| async { HickoryDnsResolver::default() }).await;
+            resolver.resolve_dns(name).await
+        })
+    }
+}
+
+async fn me(imds: &Imds) -> Result<Me, Failure> {
+    let get = async |path: &str| match imds.get(format!("/latest/meta-data/{path}")).await {
+        Ok(text) => Ok(text.as_ref().trim().to_owned()),
+        Err(error) => Err(Failure::Absent(anyhow!(
+            "the instance metadata service does not say {path}: {}. This is no EC2 instance, or the service is off, or \
+             (in a container) its hop limit is 1; volumes that are attached already need none of it",
+            DisplayErrorContext(&error)
+        ))),
+    };
+    let instance = get("instance-id").await?;
+    let zone = get("placement/availability-zone").await?;
+    let region = get("placement/region").await?;
+    Ok(Me { instance, zone, region })
+}
