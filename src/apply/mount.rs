@@ -1,19 +1,42 @@
 //! Mounts, and proves that what is mounted is what was looked at. Sets the owner of the top folder.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use log::warn;
+use nix::errno::Errno;
 use sys_mount::{MountFlags, UnmountFlags, unmount};
 
+use super::check::check;
 use crate::config::FsType;
+use crate::error::Failure;
 use crate::locate::Device;
 use crate::probe::{self, Ownership};
 use crate::report::progress;
 
 /// Mounts `device` at `at`, making the folder where it is absent.
-pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<()> {
+///
+/// The kernel checks ext4's group descriptors before it replays the journal that has them (Linux, fs/ext4/super.c:
+/// `ext4_group_desc_init` comes before `ext4_load_and_init_journal`). So a power cut while it grew may leave what
+/// it can't mount: the superblock of the new size came to the disk before its descriptors. e2fsck replays first.
+/// Without such a journal it is damage, and nothing is done about it.
+pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<(), Failure> {
+    let Err(error) = mount_once(device, kind, at, options) else { return Ok(()) };
+    if kind != FsType::Ext4 || !is_corrupt(&error) || !probe::awaits_replay(device)? {
+        return Err(error.into());
+    }
+    warn!("{error:#}; its journal is not replayed yet: e2fsck -p does that, then it is mounted again");
+    check(device, false).map_err(|failure| match failure {
+        Failure::Failed(then) => then.context(format!("{error:#}; then")).into(),
+        other @ (Failure::Usage(_) | Failure::Refused(_) | Failure::Absent(_)) => other,
+    })?;
+    Ok(mount_once(device, kind, at, options)?)
+}
+
+fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<()> {
     let mounting = || format!("mounting {} at {}", device.path.display(), at.display());
     fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
     let (flags, data) = split(options);
@@ -34,6 +57,12 @@ pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Re
         bail!("{} became another disk while it was mounted; it was unmounted again", device.path.display());
     }
     Ok(())
+}
+
+/// Whether mount(2) found what it read to be wrong: ext4's EFSCORRUPTED and EFSBADCRC by their other names.
+fn is_corrupt(error: &anyhow::Error) -> bool {
+    let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    matches!(errno.map(Errno::from_raw), Some(Errno::EUCLEAN | Errno::EBADMSG))
 }
 
 /// Gives the top folder its owner and permissions, where they differ.

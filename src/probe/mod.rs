@@ -233,6 +233,12 @@ pub fn time_of_check(device: &Device) -> Result<u64> {
     Ok(unix_time().max(superblock::ext4::last_mount(&head)))
 }
 
+/// Whether the ext4 on the device has a journal that is yet to be replayed.
+pub fn awaits_replay(device: &Device) -> Result<bool> {
+    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    Ok(superblock::ext4::awaits_replay(&head))
+}
+
 fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
     let sysfs = device.sysfs.as_ref();
     let partitions = sysfs.map(Sysfs::partitions).unwrap_or_default();

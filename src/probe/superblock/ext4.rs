@@ -57,6 +57,11 @@ pub(in crate::probe) fn last_mount(head: &[u8]) -> u64 {
     superblock(head, AT).map_or(0, |fields| u64::from(fields.u8(0x275)) << 32 | u64::from(fields.le32(0x2C)))
 }
 
+/// Whether there is a superblock that says that its journal is to be replayed.
+pub(in crate::probe) fn awaits_replay(head: &[u8]) -> bool {
+    superblock(head, AT).is_some_and(|fields| features(fields).0 & INCOMPAT_RECOVER != 0)
+}
+
 /// The backup superblock at the start of `bytes`, where it is whole.
 pub(in crate::probe) fn backup(bytes: &[u8]) -> Option<Backup> {
     let fields = superblock(bytes, 0)?;

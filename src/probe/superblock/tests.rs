@@ -135,12 +135,14 @@ fn an_ext4_without_a_journal_says_that_it_was_not_unmounted() {
     let unclean = head(&image);
     let Finding::Superblock(found) = find(FsType::Ext4, &unclean, NOW) else { panic!() };
     assert_eq!(found.state, State::NeedsCheck { reason: "was not cleanly unmounted".into() });
+    assert!(!ext4::awaits_replay(&unclean));
 
     // With a journal to be replayed, the mount does it.
     let mut recovering = unclean;
     recovering[1024 + 0x60] |= 4;
     let Finding::Superblock(found) = find(FsType::Ext4, &recovering, NOW) else { panic!() };
     assert_eq!(found.state, State::Clean);
+    assert!(ext4::awaits_replay(&recovering));
 }
 
 #[test]
