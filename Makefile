@@ -25,7 +25,9 @@ DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
 GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
 	gdisk genisoimage genromfs gfs2-utils hfsutils jfsutils lvm2 makefs mtd-utils nilfs-tools ntfs-3g ocfs2-tools parted \
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
-TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) e2fsprogs file g++ git man-db mdadm strace systemd xfsprogs
+# What tests/vm makes its machine of and boots it with.
+VM_NEEDS := binutils busybox-static cpio kmod qemu-system-x86
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) e2fsprogs file g++ git man-db mdadm strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
@@ -38,7 +40,7 @@ RUST_SRC := $(shell rustc --print sysroot)/lib/rustlib/src/rust/library
 .PHONY: help
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 .PHONY: deps
 deps: ## Install Debian's packages that the tests need, where one is missing
@@ -68,7 +70,7 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 test: deps lint ## Run everything that CI runs; needs root, for loop devices and mounts
 	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
 	cargo test $(CARGO_ARGS) --no-fail-fast
-	@$(MAKE) test-faults
+	@$(MAKE) faults
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
 	@$(MAKE) release FEATURES=
 	cargo test $(CARGO_ARGS) --test static -- --ignored
@@ -84,11 +86,29 @@ FUZZ_SECONDS ?= 600
 fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 for each
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
-# Short by default; FAULTS=long takes every case. On a tmpfs, since each of a thousand disks is flushed.
+# Those that `cargo test` runs too.
+FAULT_TESTS := erase gauntlet locks readerrors repair surroundings
+
 .PHONY: test-faults
-test-faults: deps ## Cut the power at every write, kill at every syscall, put foreign bytes everywhere; counts; needs root
+test-faults: deps ## Run all that goes wrong on purpose, and print how often: power cuts, kills, bad disks; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "make test-faults: run it as root: it makes loop devices and mounts them" >&2; exit 1; }
+	cargo test $(CARGO_ARGS) --no-fail-fast $(addprefix --test ,$(FAULT_TESTS)) -- --show-output
+	@$(MAKE) faults
+
+# Those that it does not. Short by default; FAULTS=long takes every case. On a tmpfs, since each of a thousand disks is
+# flushed.
+.PHONY: faults
+faults:
 	TMPDIR=/dev/shm cargo test $(CARGO_ARGS) --test faults -- --nocapture
+	@$(MAKE) powercut
+
+.PHONY: test-powercut
+test-powercut: deps ## Cut the power of virtual machines, POWERCUTS=20 times, and look for what they had synced
+	@$(MAKE) powercut
+
+.PHONY: powercut
+powercut:
+	cargo test $(CARGO_ARGS) --test powercut -- --nocapture
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root

@@ -6,7 +6,7 @@
 #     build.sh DIR VOLINIT INIT OUT    then OUT, the initramfs of one run: base.cpio and these two files behind it
 set -euo pipefail
 dir=$1
-tools=(mke2fs e2fsck resize2fs mkfs.xfs xfs_repair mkfs.btrfs btrfs)
+tools=(mke2fs e2fsck resize2fs debugfs mkfs.xfs xfs_repair mkfs.btrfs btrfs)
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 for tool in busybox cpio depmod dpkg-deb ldd strip qemu-system-x86_64 "${tools[@]}"; do
@@ -21,12 +21,16 @@ trap 'rm -rf "$work"' EXIT
 pack() { (cd "$1" && find . | cpio --quiet --create --format newc --owner 0:0); }
 
 kernel() {
+    # The lists of a fresh machine are empty, those of an old one name versions that are gone. Else they will do.
+    fetch >"$work/log" 2>&1 || { apt-get update && fetch; } >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+    dpkg-deb -x "$work"/linux-image-*.deb "$work/kernel"
+}
+
+fetch() {
     local package
     package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
     # _apt, the user that downloads for root, cannot write here: apt warns and goes on as root.
-    (cd "$work" && apt-get download "${package:?apt knows no linux-image-cloud-amd64: apt-get update}") >"$work/log" 2>&1 ||
-        { cat "$work/log" >&2; exit 1; }
-    dpkg-deb -x "$work"/linux-image-*.deb "$work/kernel"
+    [ -n "$package" ] && (cd "$work" && apt-get download "$package")
 }
 
 base() {
