@@ -37,12 +37,43 @@ pub enum Event {
 /// Everything that became due by `now`, done at the moment it was due.
 pub fn settle(state: &mut State, now: Duration) -> Vec<Event> {
     let mut events = Vec::new();
+    if now < state.quiet_until {
+        return events;
+    }
     lives(state, now);
     releases(state, now);
     volumes(state, now, &mut events);
     links(state, now, &mut events);
     modifications(state, now, &mut events);
+    state.quiet_until = next_due(state, now);
     events
+}
+
+/// The earliest moment after `now` at which time alone changes something. What changes otherwise, a request or a test's
+/// own hand, sets `quiet_until` to nought.
+fn next_due(state: &State, now: Duration) -> Duration {
+    let times = &state.times;
+    let hold = |hold: Hold, since: Duration| match hold {
+        Hold::Attaching => since + times.attach,
+        Hold::Detaching => since + times.detach,
+        Hold::Attached | Hold::Busy => Duration::MAX,
+    };
+    let lives = state.instances.values().map(Kept::now).map(|instance| match instance.life {
+        Life::ShuttingDown => instance.since + times.terminate,
+        Life::Stopping => instance.since + times.stop,
+        Life::Terminated => instance.since + times.release,
+        Life::Pending | Life::Running | Life::Stopped => Duration::MAX,
+    });
+    let volumes = state.volumes.values().filter_map(|kept| kept.now().attachment.as_ref());
+    let links = state.interfaces.values().filter_map(|kept| kept.now().link.as_ref());
+    let modifications =
+        state.modifications.values().filter_map(|history| history.last()).map(|last| match last.status {
+            "modifying" => last.since + times.modify,
+            "optimizing" => last.since + times.optimize,
+            _ => Duration::MAX,
+        });
+    let holds = volumes.map(|held| hold(held.hold, held.since)).chain(links.map(|link| hold(link.hold, link.since)));
+    lives.chain(holds).chain(modifications).filter(|due| *due > now).min().unwrap_or(Duration::MAX)
 }
 
 /// shutting-down -> terminated, stopping -> stopped. A guest that is gone has nothing mounted.
@@ -60,7 +91,7 @@ fn lives(state: &mut State, now: Duration) {
     }
     let gone = |id: &str| {
         let life = state.instances.get(id).map(|kept| kept.now().life);
-        matches!(life, Some(Life::Terminated | Life::Stopped))
+        matches!(life, None | Some(Life::Terminated | Life::Stopped))
     };
     for kept in state.volumes.values_mut() {
         if kept.now().mounted && kept.now().holder().is_some_and(gone) {

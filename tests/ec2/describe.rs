@@ -16,11 +16,12 @@ fn tag_set(xml: &mut Xml, tags: &Tags) {
     });
 }
 
-fn tag_facts(tags: &Tags, name: &str) -> Option<Vec<String>> {
+fn tag_facts(tags: Option<&Tags>, name: &str) -> Option<Vec<String>> {
+    let tags = tags.into_iter();
     match name.strip_prefix("tag:") {
-        Some(key) => Some(tags.get(key).cloned().into_iter().collect()),
-        None if name == "tag-key" => Some(tags.keys().cloned().collect()),
-        None if name == "tag-value" => Some(tags.values().cloned().collect()),
+        Some(key) => Some(tags.filter_map(|tags| tags.get(key)).cloned().collect()),
+        None if name == "tag-key" => Some(tags.flat_map(Tags::keys).cloned().collect()),
+        None if name == "tag-value" => Some(tags.flat_map(Tags::values).cloned().collect()),
         None => None,
     }
 }
@@ -129,7 +130,7 @@ fn volume_facts(volume: Option<&Volume>, name: &str) -> Option<Vec<String>> {
         "attachment.status" => held(&|held| held.hold.word().into()),
         "attachment.attach-time" => held(&|held| date(held.at)),
         "attachment.delete-on-termination" => held(&|held| held.delete_on_termination.to_string()),
-        _ => tag_facts(&volume.map(|volume| volume.tags.clone()).unwrap_or_default(), name),
+        _ => tag_facts(volume.map(|volume| &volume.tags), name),
     }
 }
 
@@ -194,7 +195,7 @@ fn instance_facts(instance: Option<&Instance>, name: &str) -> Option<Vec<String>
         "instance-state-name" => of(&|instance| instance.life.code_and_word().1.into()),
         "instance-id" => of(&|instance| instance.id.clone()),
         "availability-zone" => of(&|instance| instance.zone.clone()),
-        _ => tag_facts(&instance.map(|instance| instance.tags.clone()).unwrap_or_default(), name),
+        _ => tag_facts(instance.map(|instance| &instance.tags), name),
     }
 }
 
@@ -250,7 +251,7 @@ fn interface_facts(interface: Option<&Interface>, name: &str) -> Option<Vec<Stri
         "attachment.status" => linked(&|link| link.hold.word().into()),
         "attachment.device-index" => linked(&|link| link.index.to_string()),
         "attachment.attachment-id" => linked(&|link| link.id.clone()),
-        _ => tag_facts(&interface.map(|interface| interface.tags.clone()).unwrap_or_default(), name),
+        _ => tag_facts(interface.map(|interface| &interface.tags), name),
     }
 }
 

@@ -1,12 +1,12 @@
-//! The API's endpoint: EC2, CloudFormation and Auto Scaling on one port of 127.0.0.1, told apart by `Version` and by the
-//! scope of the signature. A request without a plausible signature is refused; it is not verified.
+//! The API's endpoint: EC2, CloudFormation and Auto Scaling on one port of 127.0.0.1, told apart by `Version` and by
+//! the scope of the signature. A request without a plausible signature is refused; it is not verified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::form::{Form, Refused};
+use super::form::{Answer, Form, Refused};
 use super::wire::{Listener, Request, Send};
 use super::{Cloud, Wire};
 
@@ -50,7 +50,12 @@ impl Drop for Server {
 fn answer(cloud: &Cloud, now: Duration, request: &Request) -> Send {
     let xml = |status: u16, body: String| {
         let kind = if body.starts_with("<html") { "text/html" } else { "text/xml;charset=UTF-8" };
-        Send::Answer(status, vec![("Content-Type", kind.into())], body)
+        let mut headers = vec![("Content-Type", kind.to_owned())];
+        // The SDK takes the request's id from the header alone.
+        let answer = Answer { status, body };
+        let id = ["requestId", "RequestID", "RequestId"].iter().find_map(|name| answer.text(name));
+        headers.extend(id.map(|id| ("x-amzn-requestid", id.to_owned())));
+        Send::Answer(status, headers, answer.body)
     };
     if request.method != "POST" || request.path != "/" {
         return xml(404, "<html><body>404</body></html>".into());

@@ -75,6 +75,13 @@ impl Cloud {
 
     /// The state, for what no method is made for. Hooks are not called under the lock; they may come back here.
     pub fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
+        self.locked(|state| {
+            state.quiet_until = Duration::ZERO;
+            use_it(state)
+        })
+    }
+
+    fn locked<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
         use_it(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -86,7 +93,7 @@ impl Cloud {
 
     /// The same from an instance, with what the wire does to it.
     pub fn reply(&self, now: Duration, caller: Option<&str>, form: &Form) -> Reply {
-        let (reply, events) = self.with(|state| {
+        let (reply, events) = self.locked(|state| {
             state.now = state.now.max(now);
             let now = state.now;
             let mut events = clock::settle(state, now);
@@ -111,7 +118,7 @@ impl Cloud {
 
     /// Lets time pass up to `now`, with no request.
     pub fn settle(&self, now: Duration) {
-        let events = self.with(|state| {
+        let events = self.locked(|state| {
             state.now = state.now.max(now);
             clock::settle(state, state.now)
         });
@@ -203,7 +210,7 @@ impl Cloud {
     }
 
     pub fn calls(&self) -> Vec<Call> {
-        self.with(|state| state.calls.clone())
+        self.locked(|state| state.calls.clone())
     }
 
     pub fn calls_of(&self, action: &str) -> Vec<Call> {
@@ -211,11 +218,11 @@ impl Cloud {
     }
 
     pub fn count(&self, action: &str) -> usize {
-        self.with(|state| state.calls.iter().filter(|call| call.action == action).count())
+        self.locked(|state| state.calls.iter().filter(|call| call.action == action).count())
     }
 
     pub fn forget_calls(&self) {
-        self.with(|state| state.calls.clear());
+        self.locked(|state| state.calls.clear());
     }
 }
 
@@ -230,6 +237,9 @@ fn one(state: &mut State, now: Duration, caller: Option<&str>, form: &Form) -> R
         Some(Fault::Reset | Fault::Dead) => Answer { status: 0, body: String::new() },
         _ => {
             let result = admitted(state, now, caller, form).and_then(|()| rules::act(state, now, form));
+            if result.is_ok() && !form.action().starts_with("Describe") {
+                state.quiet_until = Duration::ZERO;
+            }
             written(state, form, &result)
         }
     };
@@ -245,11 +255,12 @@ fn one(state: &mut State, now: Duration, caller: Option<&str>, form: &Form) -> R
         Some(Fault::Slow(wait)) => reply.wait = wait,
         Some(Fault::Error(_) | Fault::Html) | None => {}
     }
-    let word = match reply.wire {
-        Wire::Whole => None,
-        Wire::Cut => Some("cut"),
-        Wire::Closed => Some("lost"),
-        Wire::Silent => Some("silent"),
+    let word = match (reply.wire, reply.answer.status) {
+        (Wire::Whole, _) => None,
+        (Wire::Cut, _) => Some("cut"),
+        (Wire::Closed, 0) => Some("reset"),
+        (Wire::Closed, _) => Some("lost"),
+        (Wire::Silent, _) => Some("silent"),
     };
     log(state, now, caller, form, &reply.answer, word);
     reply
@@ -289,7 +300,8 @@ fn unauthorized(caller: Option<&str>, form: &Form, ec2: bool) -> Refused {
         None => String::new(),
     };
     let text = format!(
-        "User: {who} is not authorized to perform: {action}{on} because no identity-based policy allows the {action} action"
+        "User: {who} is not authorized to perform: {action}{on} because no identity-based policy allows the {action} \
+         action"
     );
     if ec2 {
         let text = format!("You are not authorized to perform this operation. {text}");

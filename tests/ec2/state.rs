@@ -205,7 +205,7 @@ pub struct Call {
     /// All fields but Action and Version.
     pub params: Vec<(String, String)>,
     pub status: u16,
-    /// The error's code, or what was done to the answer: `lost`, `cut`, `silent`. Empty where all went well.
+    /// The error's code, or what was done to the answer: `lost`, `reset`, `cut`, `silent`. Empty where all went well.
     pub code: String,
 }
 
@@ -232,6 +232,8 @@ pub struct State {
     pub calls: Vec<Call>,
     /// The latest time heard of.
     pub now: Duration,
+    /// Nothing becomes due before: a storm of a thousand nodes asks far more often than anything changes.
+    pub quiet_until: Duration,
     pub counter: u64,
     /// The most a page holds, whatever `MaxResults` asks for: AWS promises no full pages.
     pub page: Option<usize>,
