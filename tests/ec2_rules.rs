@@ -261,6 +261,13 @@ fn filters_and_pages() {
         token = next;
     }
     assert_eq!((seen, cloud.count("DescribeVolumes")), (13, 12));
+    // A page that ends with the last one has no token.
+    let even = [("MaxResults", "6"), ("Filter.1.Name", "availability-zone"), ("Filter.1.Value.1", A)];
+    let whole = ask(&cloud, 0, "DescribeVolumes", &[("MaxResults", "13")]);
+    assert_eq!(
+        (ask(&cloud, 0, "DescribeVolumes", &even).texts("createTime").len(), whole.text("nextToken")),
+        (6, None)
+    );
     assert_eq!(ask(&cloud, 0, "DescribeVolumes", &[("MaxResults", "4")]).code(), "InvalidParameterValue");
     let both = [("MaxResults", "5"), ("VolumeId.1", "vol-1")];
     assert_eq!(ask(&cloud, 0, "DescribeVolumes", &both).code(), "InvalidParameterCombination");
@@ -471,4 +478,39 @@ fn a_thousand_nodes_ask_without_a_network() {
     // 50 in the first second, and 5 in each after it: what AWS's published bucket makes of a thousand attaches.
     assert_eq!(second, 1 + (1000 - 50) / 5);
     assert_eq!(cloud.calls_of("AttachVolume").iter().filter(|call| call.status == 200).count(), 1000);
+}
+
+/// One cloud skips what it believes to be quiet; its twin looks at everything each time. They say the same.
+#[test]
+fn nothing_that_is_due_is_slept_through() {
+    let make = || {
+        let cloud = cloud();
+        cloud.volume("vol-2", A, 1).attached("i-0b", "/dev/sdf").mounted();
+        cloud.interface("eni-1", A).attached("i-0b", 1);
+        cloud.attach_takes(at(3));
+        cloud.detach_takes(at(4));
+        cloud.modify_takes(at(5), at(6));
+        cloud.terminate_takes(at(7), at(8));
+        cloud.terminate("i-0b");
+        cloud
+    };
+    let (quiet, awake) = (make(), make());
+    for second in 0..60 {
+        awake.with(|state| state.quiet_until = Duration::ZERO);
+        for cloud in [&quiet, &awake] {
+            match second {
+                2 => drop(attach(cloud, second, "vol-1", "i-0a", "/dev/sdf")),
+                9 => drop(ask(cloud, second, "ModifyVolume", &[("VolumeId", "vol-1"), ("Size", "12")])),
+                30 => drop(detach(cloud, second, &[])),
+                _ => {}
+            }
+        }
+        for action in
+            ["DescribeVolumes", "DescribeInstances", "DescribeNetworkInterfaces", "DescribeVolumesModifications"]
+        {
+            let bodies = [&quiet, &awake].map(|cloud| ask(cloud, second, action, &[]).body);
+            assert_eq!(bodies[0], bodies[1], "{action} after {second} s");
+        }
+    }
+    assert_eq!((quiet.owner("vol-1"), quiet.owner("vol-2"), quiet.owner("eni-1")), (None, None, None));
 }
