@@ -16,14 +16,16 @@ use anyhow::anyhow;
 use log::{debug, info, warn};
 
 use crate::apply;
-use crate::config::{Config, Source, Volume};
+use crate::config::{Config, Ebs, Eni, Interface, Source, Volume};
 use crate::error::Failure;
+use crate::interfaces;
 use crate::locate::{self, Device, Effort};
 use crate::plan::{self, Action, Plan};
 use crate::probe::{self, Facts, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
-use crate::report::{Done, Outcome, Report};
+use crate::report::{Brought, Done, Outcome, Report};
 use crate::root::Root;
+use crate::signal;
 use crate::state::{self, Remembered};
 
 /// A person's word that what is on a volume may be erased; see [`plan::plan`].
@@ -37,9 +39,14 @@ pub struct Consent {
 
 /// Attaches, prepares and mounts the volumes, all at once, then tells systemd and the schedulers.
 pub fn up<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume], consent: Option<&Consent>) -> Report<'a> {
-    let outcomes = side_by_side(volumes, |volume| bring_up(volume, root, consent));
-    let files = publish(root, config, &outcomes);
-    Report { command: "up", planned: false, outcomes, files }
+    let volumes_up = || side_by_side(volumes, |volume| bring_up(volume, root, config, consent));
+    let (interfaces, outcomes) = beside_interfaces(root, &config.interfaces, volumes_up);
+    let files = publish(root, config, &outcomes, &interfaces);
+    let report = Report { command: "up", planned: false, outcomes, interfaces, files };
+    if volumes.len() == config.volumes.len() {
+        signal::tell(root, config, &report);
+    }
+    report
 }
 
 /// What `up` would do. Touches nothing.
@@ -53,14 +60,14 @@ pub fn status<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Re
 }
 
 /// Grows what is mounted, and nothing else.
-pub fn grow<'a>(root: &Root, volumes: &[&'a Volume]) -> Report<'a> {
-    let outcomes = side_by_side(volumes, |volume| grow_mounted(volume, root));
-    Report { command: "grow", planned: false, outcomes, files: Ok(Vec::new()) }
+pub fn grow<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
+    let outcomes = side_by_side(volumes, |volume| grow_mounted(volume, root, config));
+    Report { command: "grow", planned: false, outcomes, interfaces: Vec::new(), files: Ok(Vec::new()) }
 }
 
 /// One volume, from its source to its mount.
-fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<Done, Failure> {
-    let mut device = locate::locate(&volume.source, root, Effort::Bring)?;
+fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Consent>) -> Result<Done, Failure> {
+    let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
     let judge = |device: &Device| judge(volume, device, root, consent);
 
     let mut plan = judge(&device);
@@ -69,7 +76,15 @@ fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<D
     if !plan.as_ref().is_ok_and(|plan| plan.steps.is_empty()) {
         let lock = apply::lock(&device, plan.as_ref().is_ok_and(Plan::writes_to_device))?;
         device.refresh()?;
-        let decided = judge(&device)?;
+        let mut decided = judge(&device)?;
+        if decided.formats()
+            && device.cloud.is_none()
+            && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
+        {
+            // It was attached before, so EC2 was not asked yet; its word is part of the proof.
+            device.cloud = locate::ask(&device, ebs.timeout)?;
+            decided = judge(&device)?;
+        }
         plan = Ok(apply::apply(volume, &device, decided, &lock)?);
         device.refresh()?;
     }
@@ -77,7 +92,8 @@ fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<D
     if let Some(found) = &done.filesystem {
         let before = state::recall(root, &volume.name).and_then(|before| before.erased);
         let erased = done.plan.erased.clone().or(before);
-        let stands = Remembered::of(found, done.device.volume_id.as_ref().map(ToString::to_string), erased);
+        let id = done.device.volume_id.as_ref().map(ToString::to_string);
+        let stands = Remembered::of(found, id, erased, done.device.words.clone());
         // The volume stands: that it could not be written down is no reason to say it does not.
         if let Err(error) = state::remember(root, &volume.name, &stands) {
             warn!("{}: {error:#}", volume.name);
@@ -85,6 +101,28 @@ fn bring_up(volume: &Volume, root: &Root, consent: Option<&Consent>) -> Result<D
         }
     }
     Ok(done)
+}
+
+/// Does `work` while the network interfaces are attached. Those of a volume's slot come with it, in `work`.
+fn beside_interfaces<'a, T>(
+    root: &Root,
+    interfaces: &'a [Interface],
+    work: impl FnOnce() -> T,
+) -> (Vec<Brought<'a>>, T) {
+    let bring = |interface| (interface, interfaces::bring_up(interface, root));
+    let (paired, alone): (Vec<_>, Vec<_>) =
+        interfaces.iter().partition(|interface| matches!(interface.eni, Eni::SlotOf(_)));
+    let (mut brought, done): (Vec<_>, T) = if alone.is_empty() {
+        (Vec::new(), work())
+    } else {
+        thread::scope(|scope| {
+            let alone = scope.spawn(|| alone.into_iter().map(bring).collect());
+            let done = work();
+            (alone.join().expect("the interfaces' thread does not panic"), done)
+        })
+    };
+    brought.extend(paired.into_iter().map(bring));
+    (brought, done)
 }
 
 /// Facts, and the plan that follows from them.
@@ -107,7 +145,7 @@ fn look<'a>(
     consent: Option<&Consent>,
 ) -> Report<'a> {
     let outcomes = side_by_side(volumes, |volume| {
-        let device = locate::locate(&volume.source, root, Effort::Look)?;
+        let device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
         let mut facts = probe::facts(&device, &volume.mount, root)?;
         if parents(volume, &config.volumes).any(|parent| !probe::is_mounted(&parent.mount, root)) {
             // The folder that is there now will be hidden below the parent's mount.
@@ -116,18 +154,23 @@ fn look<'a>(
         let plan = decide(volume, &facts, root, consent)?;
         done(volume, &device, plan)
     });
-    let files = publish::files(root, &config.publish, &published(&outcomes), &down(&outcomes));
+    let there = |interface: &'a Interface| Some((interface, Ok(interfaces::look(interface, root)?)));
+    let interfaces: Vec<_> = config.interfaces.iter().filter_map(there).collect();
+    let files = publish::files(root, &config.publish, &published(config, &outcomes, &interfaces), &down(&outcomes));
     let files = files.and_then(|files| publish::files::pending(root, &files)).map_err(Failure::Failed);
-    Report { command, planned: true, outcomes, files }
+    Report { command, planned: true, outcomes, interfaces, files }
 }
 
-fn grow_mounted(volume: &Volume, root: &Root) -> Result<Done, Failure> {
-    let mut device = locate::locate(&volume.source, root, Effort::Look)?;
+fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, Failure> {
+    let mut device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
     if !probe::is_mounted(&volume.mount, root) {
         return Err(Failure::Failed(anyhow!(
             "it is not mounted at {}: only what is mounted grows here (`volinit up` mounts it)",
             volume.mount.at
         )));
+    }
+    if let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source {
+        locate::wait_for_size(&mut device, ebs.timeout)?;
     }
     let lock = apply::lock(&device, false)?;
     device.refresh()?;
@@ -150,8 +193,13 @@ fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
     Ok(Done { device: about, plan, filesystem })
 }
 
-fn publish(root: &Root, config: &Config, outcomes: &[Outcome<'_>]) -> Result<Vec<publish::Change>, Failure> {
-    Ok(publish::publish(root, &config.publish, &published(outcomes), &down(outcomes))?)
+fn publish(
+    root: &Root,
+    config: &Config,
+    outcomes: &[Outcome<'_>],
+    interfaces: &[Brought<'_>],
+) -> Result<Vec<publish::Change>, Failure> {
+    Ok(publish::publish(root, &config.publish, &published(config, outcomes, interfaces), &down(outcomes))?)
 }
 
 /// The unit files of volumes as the config gives them, for an image that is baked: no device is looked at.
@@ -177,7 +225,15 @@ pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Fa
 const NEW_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What systemd and the schedulers are told of the volumes that stand.
-fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
+fn published<'a>(config: &Config, outcomes: &[Outcome<'a>], interfaces: &[Brought<'_>]) -> Vec<Published<'a>> {
+    // That of its slot, or of the only one.
+    let address = |volume: &Volume| {
+        let own = config.interfaces.iter().find(|interface| interface.is_slot_of(&volume.name));
+        let only = || config.interfaces.first().filter(|_| config.interfaces.len() == 1);
+        let meant = own.or_else(only)?;
+        let (_, brought) = interfaces.iter().find(|(interface, _)| interface.name == meant.name)?;
+        Some(brought.as_ref().ok()?.link.address.clone())
+    };
     let standing = outcomes.iter().filter_map(|outcome| Some((outcome.volume, outcome.result.as_ref().ok()?)));
     standing
         .map(|(volume, done)| {
@@ -191,7 +247,7 @@ fn published<'a>(outcomes: &[Outcome<'a>]) -> Vec<Published<'a>> {
                 name: volume.name.clone(),
                 size: Some(done.device.size),
                 mount: volume.mount.at.clone(),
-                cloud: CloudWords::default(),
+                cloud: CloudWords { address: address(volume), ..done.device.words.clone() },
             };
             Published { volume, what: done.device.stable.display().to_string(), words, network: is_network(volume) }
         })

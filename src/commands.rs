@@ -29,12 +29,12 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Up(_) if root.is_host() && probe::are_hidden_from_host() => Err(hidden()),
         Command::Up(which) => of_volumes(cli, &root, which, boot::up),
         Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
-        Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, _, volumes| {
+        Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, config, volumes| {
             let mounted: Vec<&Volume> =
                 volumes.iter().copied().filter(|volume| probe::is_mounted(&volume.mount, root)).collect();
-            boot::grow(root, &mounted)
+            boot::grow(root, config, &mounted)
         }),
-        Command::Grow(names) => of_named(cli, &root, names, |root, _, volumes| boot::grow(root, volumes)),
+        Command::Grow(names) => of_named(cli, &root, names, boot::grow),
         Command::Status(names) => of_named(cli, &root, names, boot::status),
         Command::Check { files } => check(cli, &root, files),
         Command::Render(names) => render(cli, &root, names),

@@ -118,6 +118,13 @@ pub struct Interface {
     pub timeout: Duration,
 }
 
+impl Interface {
+    /// Whether it goes with the volume of this name, and is claimed with it.
+    pub fn is_slot_of(&self, volume: &str) -> bool {
+        matches!(&self.eni, Eni::SlotOf(of) if of == volume)
+    }
+}
+
 /// Which network interface is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Eni {
@@ -146,6 +153,15 @@ pub enum Signal {
         /// The hook's name.
         hook: String,
     },
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signal::Stack { stack, resource } => write!(f, "CloudFormation: {resource} of {stack}"),
+            Signal::Lifecycle { group, hook } => write!(f, "Auto Scaling: {hook} of {group}"),
+        }
+    }
 }
 
 /// An EBS volume's id, `vol-` and 8 or 17 hexadecimal digits.

@@ -317,7 +317,7 @@ pub fn order<'a>(volumes: &'a [Volume], me: &super::Me, last: Option<&VolumeId>)
 }
 
 /// The one volume that is meant.
-pub(super) async fn one(ec2: &Ec2, which: &Which<'_>, patience: &mut Patience) -> Result<Volume, Missed> {
+pub async fn one(ec2: &Ec2, which: &Which<'_>, patience: &mut Patience) -> Result<Volume, Missed> {
     let mut volumes = ask(patience, || ec2.api.volumes(which)).await?;
     if volumes.len() == 1 {
         return Ok(volumes.remove(0));
@@ -347,7 +347,7 @@ pub(super) async fn states(
 }
 
 /// Asks again until there is an answer, or no time is left.
-pub(super) async fn ask<T, F>(patience: &mut Patience, call: impl Fn() -> F) -> Result<T, Failure>
+pub async fn ask<T, F>(patience: &mut Patience, call: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, ApiError>>,
 {

@@ -89,7 +89,7 @@ fn rehearse(path: &Path, size: Bytes) -> anyhow::Result<Device> {
     let pending =
         vec![format!("make {}, sparse, {size}", path.display()), format!("attach {} to a loop device", path.display())];
     let path = path.to_owned();
-    Ok(Device { file, said: path.clone(), path, number: None, sysfs: None, size, diskseq: None, pending, image: None })
+    Ok(Device { size, pending, ..Device::of_file(file, path) })
 }
 
 /// The loop device that has this very file behind it: by inode, since a path can be renamed or replaced.

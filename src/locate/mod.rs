@@ -1,9 +1,10 @@
 //! Source -> [`Device`]: waits for it, attaches an image's file, and proves that it is the one meant.
 //! Never writes to a device.
 
+mod ebs;
 mod image;
 mod sysfs;
-mod wait;
+pub(crate) mod wait;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,12 +16,14 @@ use anyhow::{Context, anyhow};
 use log::{debug, info};
 use nix::libc::{O_NONBLOCK, dev_t};
 
+pub use ebs::{ask, wait_for_size};
 pub use sysfs::Sysfs;
 
 use crate::bytes::Bytes;
-use crate::config::{Source, VolumeId};
+use crate::config::{Ebs, EbsVolume, Interface, Source, Volume, VolumeId};
 use crate::error::{Failure, Refusal};
 use crate::ioctl;
+use crate::publish::CloudWords;
 use crate::report::progress;
 use crate::root::Root;
 
@@ -45,6 +48,21 @@ pub struct Device {
     pub pending: Vec<String>,
     /// The file behind an image.
     pub image: Option<PathBuf>,
+    /// What EC2 said of it in this run.
+    pub cloud: Option<Cloud>,
+    /// What EC2 said of it, in this run or the one that attached it, for metadata.
+    pub words: CloudWords,
+}
+
+/// What EC2 says of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// Its size; after a modification the new one, which the kernel may not show yet.
+    pub size: Bytes,
+    /// The snapshot that it was made from.
+    pub snapshot: Option<String>,
+    /// The instance that it was taken from in this run.
+    pub taken_from: Option<String>,
 }
 
 /// Whether the machine may be changed to make the device appear.
@@ -60,8 +78,8 @@ pub enum Effort {
 ///
 /// # Errors
 /// [`Failure::Absent`] when it does not come in time, [`Failure::Refused`] when it is not the one meant.
-pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Failure> {
-    match source {
+pub fn locate(volume: &Volume, interfaces: &[Interface], root: &Root, effort: Effort) -> Result<Device, Failure> {
+    match &volume.source {
         Source::Device { path, timeout } => {
             let timeout = if effort == Effort::Bring { *timeout } else { Duration::ZERO };
             let device = device(path, timeout)?;
@@ -72,7 +90,7 @@ pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Fa
             let device = image::locate(&root.path_within(path)?, *size, effort)?;
             Ok(Device { said: path.clone(), ..device })
         }
-        Source::Ebs(_) => Err(not_there_yet("ebs")),
+        Source::Ebs(ebs) => ebs::locate(volume, ebs, interfaces, root, effort),
         Source::Nfs { .. } => Err(not_there_yet("nfs")),
     }
 }
@@ -81,13 +99,20 @@ pub fn locate(source: &Source, root: &Root, effort: Effort) -> Result<Device, Fa
 pub fn declared(source: &Source) -> Result<PathBuf, Failure> {
     match source {
         Source::Device { path, .. } | Source::Image { path, .. } => Ok(path.clone()),
-        Source::Ebs(_) => Err(not_there_yet("ebs")),
+        // The link that systemd's own udev rules make, as they name it (60-persistent-storage.rules).
+        Source::Ebs(Ebs { volume: EbsVolume::Id(id), .. }) => {
+            let serial = id.to_string().replacen('-', "", 1);
+            Ok(format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{serial}").into())
+        }
+        Source::Ebs(_) => Err(Failure::Usage(anyhow!(
+            "which volume it will be is known on the instance only: an image can hold units of volumes that are named by id"
+        ))),
         Source::Nfs { .. } => Err(not_there_yet("nfs")),
     }
 }
 
 fn not_there_yet(kind: &str) -> Failure {
-    Failure::Usage(anyhow!("the source `{kind}` is not there yet; volinit knows `device` and `image`"))
+    Failure::Usage(anyhow!("the source `{kind}` is not there yet; volinit knows `device`, `image` and `ebs`"))
 }
 
 fn device(path: &Path, timeout: Duration) -> Result<Device, Failure> {
@@ -134,19 +159,7 @@ impl Device {
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).with_context(opening)?;
         let meta = file.metadata().with_context(opening)?;
         if meta.is_file() {
-            let size = Bytes(meta.len());
-            let path = path.to_owned();
-            return Ok(Device {
-                file,
-                said: path.clone(),
-                path,
-                number: None,
-                sysfs: None,
-                size,
-                diskseq: None,
-                pending: vec![],
-                image: None,
-            });
+            return Ok(Device { size: Bytes(meta.len()), ..Device::of_file(file, path.to_owned()) });
         }
         if !meta.file_type().is_block_device() {
             return Err(anyhow!("{} is not a block device", path.display()));
@@ -158,17 +171,24 @@ impl Device {
         let path = node.unwrap_or_else(|| said.to_owned());
         let size = ioctl::size(&file).with_context(|| format!("asking {} for its size", path.display()))?;
         let diskseq = ioctl::diskseq(&file).ok();
-        Ok(Device {
+        Ok(Device { said: said.to_owned(), number: Some(number), sysfs, size, diskseq, ..Device::of_file(file, path) })
+    }
+
+    /// With nothing known of it.
+    fn of_file(file: File, path: PathBuf) -> Device {
+        Device {
             file,
+            said: path.clone(),
             path,
-            said: said.to_owned(),
-            number: Some(number),
-            sysfs,
-            size,
-            diskseq,
+            number: None,
+            sysfs: None,
+            size: Bytes(0),
+            diskseq: None,
             pending: vec![],
             image: None,
-        })
+            cloud: None,
+            words: CloudWords::default(),
+        }
     }
 
     /// The same device once more, under the kernel's current path: fails when it is another one by now.

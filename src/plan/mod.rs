@@ -288,6 +288,10 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interru
     if facts.device.read_only {
         return Err(refuse::blank(&facts.device, "it is read-only"));
     }
+    let cloud = facts.device.cloud.as_ref();
+    if let Some(snapshot) = cloud.and_then(|cloud| cloud.snapshot.as_ref()).filter(|_| cut_off.is_none()) {
+        return Err(refuse::from_snapshot(&facts.device, snapshot));
+    }
     let found =
         cut_off.map_or_else(|| "blank".to_owned(), |ours| format!("a format as {} that was cut off", ours.kind));
     let mut plan = Plan::new(format!("{found}, {}", facts.device.size));
@@ -298,8 +302,11 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interru
     if let Some(grow) = growth::of_image(volume, facts) {
         grow.enlarge(&mut plan);
     }
-    let reason =
-        format!("no signature, and only zeros in the {} that were read at {} places", proof.bytes_read, proof.reads);
+    let ec2 = if cloud.is_some_and(|cloud| cloud.snapshot.is_none()) { "; EC2 made it without a snapshot" } else { "" };
+    let reason = format!(
+        "no signature, and only zeros in the {} that were read at {} places{ec2}",
+        proof.bytes_read, proof.reads
+    );
     plan.step(Action::Format { kind }, reason);
     plan.step(Action::Mount { kind, at: facts.target.path.clone() }, "it is not mounted");
     Ok(plan)
@@ -330,7 +337,13 @@ fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refu
     }
     let asks = match &found.state {
         State::NeedsCheck { reason } => Some(reason.clone()),
-        State::Clean => None,
+        // Its last node may not have written all of it.
+        State::Clean => device
+            .cloud
+            .as_ref()
+            .and_then(|cloud| cloud.taken_from.as_ref())
+            .filter(|_| kind == FsType::Ext4)
+            .map(|instance| format!("it was taken from {instance}")),
     };
     match &grow {
         Some(grow) if kind == FsType::Ext4 && !facts.may_grow_mounted_ext4 => {

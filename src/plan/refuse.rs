@@ -114,6 +114,15 @@ pub fn blank(device: &DeviceFacts, why: &str) -> Refusal {
     )
 }
 
+/// Blank, though EC2 made it from a snapshot.
+pub fn from_snapshot(device: &DeviceFacts, snapshot: &str) -> Refusal {
+    refusal(
+        device.path.display(),
+        format!("reads as blank, but EC2 made it from the snapshot {snapshot}: something should be on it"),
+        "Look at what the snapshot is of. A volume that shall be formatted is made without one.",
+    )
+}
+
 /// The device carries another filesystem than the volume had when it last stood here, or none any more.
 pub fn another_volume(volume: &Volume, facts: &Facts, remembered: &Remembered) -> Result<(), Refusal> {
     let found = match &facts.content {

@@ -32,7 +32,8 @@ pub use target::{Ownership, Target, TargetState};
 use crate::bytes::Bytes;
 use crate::config::{FsType, Mount, VolumeId};
 use crate::ioctl;
-use crate::locate::{Device, Sysfs};
+use crate::locate::{Cloud, Device, Sysfs};
+use crate::publish::CloudWords;
 use crate::root::Root;
 
 /// What is known of a device and of the mount point that is meant for it.
@@ -59,6 +60,10 @@ pub struct DeviceFacts {
     pub image: Option<PathBuf>,
     /// What would have to be done to have it at all; empty for a device that is there.
     pub pending: Vec<String>,
+    /// What EC2 said of it in this run.
+    pub cloud: Option<Cloud>,
+    /// What EC2 said of it, in this run or the one that attached it, for metadata.
+    pub words: CloudWords,
     /// Its size.
     pub size: Bytes,
     /// Its logical sector size in bytes.
@@ -254,6 +259,8 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         stable: device.stable_path(),
         image: device.image.clone(),
         pending: device.pending.clone(),
+        cloud: device.cloud.clone(),
+        words: device.words.clone(),
         size: device.size,
         sector,
         physical_sector: queue("physical_block_size").unwrap_or(sector).max(sector),

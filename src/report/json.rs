@@ -4,9 +4,10 @@
 
 use serde::Serialize;
 
-use super::{Done, Outcome, Report};
+use super::{Brought, Done, Outcome, Report};
 use crate::bytes::Bytes;
 use crate::config;
+use crate::error::Failure;
 use crate::plan::Step;
 use crate::probe::Superblock;
 use crate::publish::{Change, Content, File};
@@ -58,9 +59,29 @@ pub struct Volumes {
     version: u32,
     /// In the order of their names.
     volumes: Vec<Volume>,
+    /// The network interfaces, in the order of their names; where it was only looked, those that are there.
+    interfaces: Vec<Interface>,
     /// The files that were written, or would be.
     files: Vec<FileChange>,
     /// Why the files could not be written.
+    error: Option<String>,
+}
+
+/// What came of one network interface.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Interface {
+    /// Its name in the config.
+    name: String,
+    /// In one word.
+    outcome: Word,
+    /// Its id, `eni-…`.
+    eni: Option<String>,
+    /// The kernel's name for it.
+    link: Option<String>,
+    /// Its primary private IPv4 address.
+    address: Option<String>,
+    /// Why it failed, was refused, or is absent.
     error: Option<String>,
 }
 
@@ -206,12 +227,40 @@ impl From<&Report<'_>> for Document {
             Err(failure) => (Vec::new(), Some(failure.to_string())),
         };
         let volumes = report.outcomes.iter().map(Volume::from).collect();
-        let volumes = Volumes { version: VERSION, volumes, files, error };
+        let interfaces = report.interfaces.iter().map(Interface::from).collect();
+        let volumes = Volumes { version: VERSION, volumes, interfaces, files, error };
         match report.command {
             "plan" => Document::Plan(volumes),
             "grow" => Document::Grow(volumes),
             "status" => Document::Status(volumes),
             _ => Document::Up(volumes),
+        }
+    }
+}
+
+impl Word {
+    fn of(nothing_done: bool, error: Option<&Failure>) -> Word {
+        match error {
+            None if nothing_done => Word::Unchanged,
+            None => Word::Changed,
+            Some(Failure::Failed(_)) => Word::Failed,
+            Some(Failure::Usage(_)) => Word::Usage,
+            Some(Failure::Refused(_)) => Word::Refused,
+            Some(Failure::Absent(_)) => Word::Absent,
+        }
+    }
+}
+
+impl From<&Brought<'_>> for Interface {
+    fn from((interface, brought): &Brought<'_>) -> Interface {
+        let (up, error) = (brought.as_ref().ok(), brought.as_ref().err());
+        Interface {
+            name: interface.name.clone(),
+            outcome: Word::of(up.is_some_and(|up| !up.attached), error),
+            eni: up.map(|up| up.link.id.clone()),
+            link: up.map(|up| up.name.clone()),
+            address: up.map(|up| up.link.address.clone()),
+            error: error.map(ToString::to_string),
         }
     }
 }
@@ -227,14 +276,7 @@ impl From<&Outcome<'_>> for Volume {
         let done = outcome.result.as_ref().ok();
         let error = outcome.result.as_ref().err();
         let nothing = done.is_some_and(|done| done.plan.steps.is_empty() && done.device.pending.is_empty());
-        let word = match error {
-            None if nothing => Word::Unchanged,
-            None => Word::Changed,
-            Some(crate::error::Failure::Failed(_)) => Word::Failed,
-            Some(crate::error::Failure::Usage(_)) => Word::Usage,
-            Some(crate::error::Failure::Refused(_)) => Word::Refused,
-            Some(crate::error::Failure::Absent(_)) => Word::Absent,
-        };
+        let word = Word::of(nothing, error);
         Volume {
             name: outcome.volume.name.clone(),
             outcome: word,

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 pub use table::Table;
 
-use crate::config::Volume;
+use crate::config::{Interface, Volume};
 use crate::error::Failure;
+use crate::interfaces::Up;
 use crate::plan::{Plan, Step};
 use crate::probe::{DeviceFacts, Superblock};
 use crate::publish::Change;
@@ -40,6 +41,9 @@ pub struct Done {
     pub filesystem: Option<Superblock>,
 }
 
+/// A network interface, and what came of it.
+pub type Brought<'a> = (&'a Interface, Result<Up, Failure>);
+
 /// How a whole run ended.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -49,6 +53,8 @@ pub struct Report<'a> {
     pub planned: bool,
     /// Each volume's outcome, in the order of their names.
     pub outcomes: Vec<Outcome<'a>>,
+    /// The network interfaces; where it was only looked, those that are there.
+    pub interfaces: Vec<Brought<'a>>,
     /// The files that were written, or would be, or why that failed.
     pub files: Result<Vec<Change>, Failure>,
 }
@@ -63,7 +69,10 @@ impl Report<'_> {
             .map(|outcome| outcome.volume.name.as_str())
             .collect();
         match down.as_slice() {
-            [] => format!("volumes up: {}", self.outcomes.len()),
+            [] => match self.interfaces.iter().find(|(_, brought)| brought.is_err()) {
+                None => format!("volumes up: {}", self.outcomes.len()),
+                Some((interface, _)) => format!("network interface not up: {}", interface.name),
+            },
             down => format!("volumes not up: {} of {}: {}", down.len(), self.outcomes.len(), down.join(", ")),
         }
     }
@@ -88,7 +97,8 @@ impl Report<'_> {
     /// The worst of all failures, which the exit code tells.
     pub fn failure(&self) -> Option<&Failure> {
         let volumes = self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err());
-        volumes.chain(self.files.as_ref().err()).max_by_key(|failure| failure.severity())
+        let interfaces = self.interfaces.iter().filter_map(|(_, brought)| brought.as_ref().err());
+        volumes.chain(interfaces).chain(self.files.as_ref().err()).max_by_key(|failure| failure.severity())
     }
 }
 
@@ -99,6 +109,16 @@ impl fmt::Display for Report<'_> {
                 outcome.planned(f)?;
             } else {
                 outcome.done(f)?;
+            }
+        }
+        for (interface, brought) in &self.interfaces {
+            let name = &interface.name;
+            match brought {
+                Ok(Up { name: link, link: nic, attached }) => {
+                    let how = if *attached { "attached as" } else { "nothing to do: it is" };
+                    writeln!(f, "{name}: {}: {how} {link}, {}", nic.id, nic.address)?;
+                }
+                Err(failure) => failed(f, name, failure)?,
             }
         }
         match &self.files {

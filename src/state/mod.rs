@@ -1,14 +1,20 @@
 //! What is remembered of a volume between boots: which filesystem it was. So that another disk under the
-//! same name, attached by mistake, is not taken for it.
+//! same name, attached by mistake, is not taken for it. Of what EC2 attached, also what it said then: a boot that
+//! finds it there asks nobody.
 
-use std::path::PathBuf;
+mod link;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use log::warn;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use link::{Link, forget_link, recall_link, remember_link};
+
 use crate::probe::Superblock;
-use crate::publish::{Content, File, files};
+use crate::publish::{CloudWords, Content, File, files};
 use crate::root::Root;
 
 /// A volume as it was when it last stood.
@@ -24,12 +30,15 @@ pub struct Remembered {
     /// The consent by which it was erased before that; it works once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
+    /// What EC2 said of it.
+    #[serde(flatten)]
+    pub words: CloudWords,
 }
 
 impl Remembered {
     /// What is to be remembered of a volume that stands.
-    pub fn of(found: &Superblock, volume_id: Option<String>, erased: Option<String>) -> Remembered {
-        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id, erased }
+    pub fn of(found: &Superblock, volume_id: Option<String>, erased: Option<String>, words: CloudWords) -> Remembered {
+        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id, erased, words }
     }
 }
 
@@ -41,8 +50,28 @@ pub fn path(name: &str) -> PathBuf {
 /// What is remembered of the volume of this name. A record that can't be read must not keep a boot from
 /// coming up: it is as if there were none, and a new one is written.
 pub fn recall(root: &Root, name: &str) -> Option<Remembered> {
-    let path = path(name);
-    let text = files::read(root, &path).unwrap_or_else(|error| {
+    read(root, name, &path(name))
+}
+
+/// Remembers it; the file is touched only where it says something else.
+pub fn remember(root: &Root, name: &str, volume: &Remembered) -> Result<()> {
+    write(root, path(name), volume)
+}
+
+const SIGNALS: &str = "/var/lib/volinit/signals.json";
+
+/// Who has been told that this instance came up.
+pub fn recall_signals(root: &Root) -> Vec<String> {
+    read(root, "signal", Path::new(SIGNALS)).unwrap_or_default()
+}
+
+/// Remembers who has been told.
+pub fn remember_signals(root: &Root, told: &[String]) -> Result<()> {
+    write(root, SIGNALS.into(), &told)
+}
+
+fn read<T: DeserializeOwned>(root: &Root, name: &str, path: &Path) -> Option<T> {
+    let text = files::read(root, path).unwrap_or_else(|error| {
         warn!("{name}: {error:#}");
         None
     })?;
@@ -53,10 +82,14 @@ pub fn recall(root: &Root, name: &str) -> Option<Remembered> {
         .ok()
 }
 
-/// Remembers it; the file is touched only where it says something else.
-pub fn remember(root: &Root, name: &str, volume: &Remembered) -> Result<()> {
-    let text = serde_json::to_string_pretty(volume).context("writing JSON")? + "\n";
-    files::write(root, &[File { path: path(name), content: Content::Text(text) }])?;
+fn write(root: &Root, path: PathBuf, record: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(record).context("writing JSON")? + "\n";
+    files::write(root, &[File { path, content: Content::Text(text) }])?;
+    Ok(())
+}
+
+fn remove(root: &Root, path: PathBuf) -> Result<()> {
+    files::write(root, &[File { path, content: Content::Absent }])?;
     Ok(())
 }
 
@@ -68,7 +101,13 @@ mod tests {
     fn a_record_is_read_back_and_nonsense_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None, erased: None };
+        let volume = Remembered {
+            uuid: "0b1c".into(),
+            r#type: "xfs".into(),
+            volume_id: None,
+            erased: None,
+            words: CloudWords::default(),
+        };
         assert_eq!(recall(&root, "pg"), None);
         remember(&root, "pg", &volume).unwrap();
         assert_eq!(recall(&root, "pg"), Some(volume));
