@@ -93,7 +93,7 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
         let before = state::recall(root, &volume.name).and_then(|before| before.erased);
         let erased = done.plan.erased.clone().or(before);
         let id = done.device.volume_id.as_ref().map(ToString::to_string);
-        let stands = Remembered::of(found, id, erased, done.device.words.clone());
+        let stands = Remembered::of(found, id, erased);
         // The volume stands: that it could not be written down is no reason to say it does not.
         if let Err(error) = state::remember(root, &volume.name, &stands) {
             warn!("{}: {error:#}", volume.name);

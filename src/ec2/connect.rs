@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use aws_config::imds::Client as Imds;
+use aws_config::meta::region::ProvideRegion;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -46,11 +47,13 @@ pub(super) async fn connect() -> Result<Ec2, Failure> {
 pub(super) async fn config(http: SharedHttpClient, region: String) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).connect_timeout(CONNECT).build();
     // What is said (AWS_REGION, a profile) comes before what the instance knows.
-    let said = aws_config::default_provider::region::Builder::default().build();
-    let region = match aws_config::meta::region::ProvideRegion::region(&said).await {
-        Some(said) => said,
-        None => Region::new(region),
+    let provider = ProviderConfig::without_region().with_http_client(http.clone());
+    let said = aws_config::environment::EnvironmentVariableRegionProvider::new().region().await;
+    let said = match said {
+        None => aws_config::profile::region::Builder::default().configure(&provider).build().region().await,
+        said => said,
     };
+    let region = said.unwrap_or_else(|| Region::new(region));
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .region(region)

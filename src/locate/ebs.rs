@@ -8,11 +8,12 @@ use anyhow::anyhow;
 use log::{debug, info};
 
 use super::{Cloud, Device, Effort, Sysfs, wait};
+use crate::config::template::{self, Piece, Word};
 use crate::config::{Ebs, EbsVolume, Interface, Volume, VolumeId};
 use crate::error::Failure;
 use crate::report::progress;
 use crate::root::Root;
-use crate::state::{self, Link};
+use crate::state;
 
 /// The device of the volume `volume`, whose source is `ebs`.
 pub fn locate(
@@ -23,20 +24,21 @@ pub fn locate(
     effort: Effort,
 ) -> Result<Device, Failure> {
     let pair = interfaces.iter().find(|interface| interface.is_slot_of(&volume.name));
-    let remembered = state::recall(root, &volume.name);
-    let last = remembered.as_ref().and_then(|remembered| VolumeId::parse(remembered.volume_id.as_deref()?));
+    let attached = state::recall_attached(root, &volume.name);
+    let last = attached.as_ref().and_then(|attached| VolumeId::parse(&attached.volume_id));
     let known = match &ebs.volume {
         EbsVolume::Id(id) => Some(id.clone()),
         EbsVolume::Tags(_) | EbsVolume::Pool { .. } => last.clone(),
     };
+    let words = attached.filter(|_| last == known).map(|attached| attached.words);
+    let is_whole =
+        pair.is_none_or(|pair| state::recall_link(root, &pair.name).is_some_and(|link| link.name().is_some()));
     if let Some(id) = &known
-        && pair
-            .is_none_or(|interface| state::recall_link(root, &interface.name).is_some_and(|link| link.name().is_some()))
-        && let Some(mut device) = find(id)?
+        && is_whole
+        && (words.is_some() || !(ebs.attach && asks_for_words(volume)))
+        && let Some(device) = find(id)?
     {
-        // What EC2 said of this very volume when it was attached.
-        device.words = remembered.filter(|_| last.as_ref() == Some(id)).map(|before| before.words).unwrap_or_default();
-        return Ok(device);
+        return Ok(Device { words: words.unwrap_or_default(), ..device });
     }
     match (effort, ebs.attach, &known) {
         (Effort::Bring, true, _) => attach(volume, ebs, pair, last.as_ref(), root),
@@ -50,6 +52,12 @@ pub fn locate(
         }
         (Effort::Look, false, known) => Err(absent(known.as_ref(), Duration::ZERO)),
     }
+}
+
+/// Whether its metadata has a word that only EC2 knows.
+fn asks_for_words(volume: &Volume) -> bool {
+    let of_ec2 = |piece: &Piece| matches!(piece, Piece::Word(Word::Slot | Word::Zone));
+    volume.metadata.values().any(|text| template::pieces(text).is_ok_and(|pieces| pieces.iter().any(of_ec2)))
 }
 
 /// The disk that reports this volume's serial.
@@ -104,6 +112,8 @@ fn attach(
     use crate::config::Takeover;
     use crate::ec2::claim::{self, Pool};
     use crate::ec2::{self, wait::Patience};
+    use crate::publish::CloudWords;
+    use crate::state::{Attached, Link};
 
     let forcing = match ebs.takeover {
         Takeover::Force { after } => after,
@@ -143,7 +153,9 @@ fn attach(
         state::remember_link(root, &interface.name, &link)?;
     }
     info!("{}: {id} is {}", volume.name, device.path.display());
-    device.words = crate::publish::CloudWords { slot, zone: Some(zone), address: None };
+    device.words = CloudWords { slot, zone: Some(zone), address: None };
+    let attached = Attached { volume_id: id.to_string(), words: device.words.clone() };
+    state::remember_attached(root, &volume.name, &attached)?;
     device.cloud =
         Some(Cloud { size: claimed.volume.size, snapshot: claimed.volume.snapshot, taken_from: claimed.taken_from });
     Ok(device)

@@ -263,7 +263,6 @@ fn another_filesystem_than_the_one_that_is_remembered_is_refused() {
         uuid: uuid.into(),
         r#type: "ext4".into(),
         volume_id: Some("vol-5afc0745".into()),
-        words: CloudWords::default(),
         erased: None,
     };
     let judged = |content, uuid| {
@@ -312,7 +311,7 @@ proptest! {
         device.holders = if held { vec!["md0".into()] } else { vec![] };
         device.partitions = if parts { vec!["xvdb1".into()] } else { vec![] };
         device.mounts = if mounted { vec![mount_of(7, "/data/pg")] } else { vec![] };
-        let was = Remembered { uuid: "0b1c".into(), r#type: "ext4".into(), volume_id: None, erased: None, words: CloudWords::default() };
+        let was = Remembered { uuid: "0b1c".into(), r#type: "ext4".into(), volume_id: None, erased: None };
         let in_use = read_only || swap || held || parts || mounted || size == 0;
         if let Ok(plan) = plan(&volume, &facts, remembered.then_some(&was), None) {
             prop_assert!(!plan.formats() || (is_blank && !never && !in_use && !remembered), "{plan:?}");

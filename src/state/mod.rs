@@ -2,6 +2,7 @@
 //! same name, attached by mistake, is not taken for it. Of what EC2 attached, also what it said then: a boot that
 //! finds it there asks nobody.
 
+mod attached;
 mod link;
 
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use attached::{Attached, forget_attached, recall_attached, remember_attached};
 pub use link::{Link, forget_link, recall_link, remember_link};
 
 use crate::probe::Superblock;
-use crate::publish::{CloudWords, Content, File, files};
+use crate::publish::{Content, File, files};
 use crate::root::Root;
 
 /// A volume as it was when it last stood.
@@ -30,15 +32,12 @@ pub struct Remembered {
     /// The consent by which it was erased before that; it works once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
-    /// What EC2 said of it.
-    #[serde(flatten)]
-    pub words: CloudWords,
 }
 
 impl Remembered {
     /// What is to be remembered of a volume that stands.
-    pub fn of(found: &Superblock, volume_id: Option<String>, erased: Option<String>, words: CloudWords) -> Remembered {
-        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id, erased, words }
+    pub fn of(found: &Superblock, volume_id: Option<String>, erased: Option<String>) -> Remembered {
+        Remembered { uuid: found.uuid.clone(), r#type: found.kind.name().to_owned(), volume_id, erased }
     }
 }
 
@@ -101,13 +100,7 @@ mod tests {
     fn a_record_is_read_back_and_nonsense_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let volume = Remembered {
-            uuid: "0b1c".into(),
-            r#type: "xfs".into(),
-            volume_id: None,
-            erased: None,
-            words: CloudWords::default(),
-        };
+        let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None, erased: None };
         assert_eq!(recall(&root, "pg"), None);
         remember(&root, "pg", &volume).unwrap();
         assert_eq!(recall(&root, "pg"), Some(volume));

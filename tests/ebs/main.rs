@@ -1,0 +1,195 @@
+//! The source `ebs`, whole: the binary that ships, an EC2 and an instance metadata service of the tests' own over real
+//! HTTP, and real disks.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
+
+#[path = "../ec2/mod.rs"]
+mod ec2;
+mod node;
+#[path = "../rig/mod.rs"]
+mod rig;
+
+use std::time::Duration;
+
+use node::{Region, ZONE};
+
+const VOL: &str = "vol-0123456789abcdef0";
+
+fn config(source: &str) -> String {
+    format!(
+        "volumes:
+  postgres:
+    source: {{ ebs: {source}, attach: true, timeout: 20s }}
+    mount: /data/postgres
+    metadata: {{ postgres: \"{{volume-id}}\", zone: \"{{zone}}\" }}
+publish: [fleet]
+"
+    )
+}
+
+#[test]
+fn a_blank_volume_is_attached_formatted_mounted_and_told_of_and_then_nobody_is_asked() {
+    let region = Region::new();
+    region.cloud.attach_takes(Duration::from_millis(300));
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL));
+
+    let ran = node.volinit(&["-v", "up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("formatted as ext4, mounted at"), "{ran:?}");
+    assert_eq!(region.cloud.owner(VOL).as_deref(), Some("i-0a"));
+    assert_eq!(region.cloud.count("AttachVolume"), 1);
+    let fleet = node.rig.read("/etc/fleet/fleet.conf");
+    assert!(fleet.contains(&format!("postgres={VOL}")) && fleet.contains(&format!("zone={ZONE}")), "{fleet}");
+
+    let (asked, calls) = (node.imds.asked().len(), region.cloud.calls().len());
+    let trace = node.rig.path("/trace");
+    let root = node.rig.root();
+    let words = ["strace", "-f", "-o", trace.to_str().unwrap(), "-e", "trace=socket,clone,clone3,execve"];
+    let words = [&words[..], &[rig::VOLINIT, "--root", root.to_str().unwrap(), "up"]].concat();
+    let again = node.rig.run(&mut node.inside(&words));
+    assert!(again.out.contains("nothing to do"), "{again:?}");
+    assert_eq!((node.imds.asked().len(), region.cloud.calls().len()), (asked, calls), "somebody was asked");
+    let trace = node.rig.read("/trace");
+    assert!(!trace.contains("socket(") && !trace.contains("clone"), "{trace}");
+    assert_eq!(node.imds.v1_spoken(), 0);
+}
+
+#[test]
+fn core1_dies_core2_boots_and_the_data_is_on_core2() {
+    let region = Region::new();
+    region.volume(VOL);
+    let core1 = region.node("i-core1");
+    core1.rig.config(&config(VOL));
+    assert_eq!(core1.volinit(&["up"]).code, Some(0));
+    core1.shell(&format!("echo 42 >{0}/rows; sync -f {0}/rows", core1.at("/data/postgres")));
+
+    let core2 = region.node("i-core2");
+    core2.rig.config(&config(VOL));
+    let ran = core2.volinit(&["up"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.out.contains("is attached to i-core1, which is running"), "{ran:?}");
+
+    core1.dies();
+    region.cloud.terminate("i-core1");
+    let ran = core2.volinit(&["-v", "up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(core2.shell(&format!("cat {}/rows", core2.at("/data/postgres"))), "42\n");
+    assert_eq!(region.cloud.owner(VOL).as_deref(), Some("i-core2"));
+}
+
+#[test]
+fn a_volume_made_from_a_snapshot_is_not_blank_whatever_it_reads_like() {
+    let region = Region::new();
+    region.volume(VOL).snapshot("snap-0123456789abcdef0");
+    let before = rig::fingerprint(&region.file(VOL));
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL));
+    let ran = node.volinit(&["up"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.out.contains("EC2 made it from the snapshot snap-0123456789abcdef0"), "{ran:?}");
+    // It is attached now, and that is no way past it.
+    let again = node.volinit(&["up"]);
+    assert!(again.code == Some(3) && again.out.contains("made it from the snapshot"), "{again:?}");
+    assert_eq!(rig::fingerprint(&region.file(VOL)), before);
+    let erased = node.volinit(&["up", "postgres", "--erase", VOL]);
+    assert_eq!(erased.code, Some(0), "{erased:?}");
+}
+
+#[test]
+fn without_a_metadata_service_a_volume_that_has_to_be_attached_is_absent() {
+    let region = Region::new();
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL));
+    let mut command = node.inside(&[rig::VOLINIT, "--root", node.rig.root().to_str().unwrap(), "up"]);
+    let ran = node.rig.run(command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2::imds::Imds::nowhere()));
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.out.contains("the instance metadata service does not say instance-id"), "{ran:?}");
+    let ran = node.volinit(&["plan"]);
+    assert!(ran.code == Some(4) && ran.out.contains("`volinit up` asks EC2 for it"), "{ran:?}");
+}
+
+#[test]
+fn a_slot_is_a_volume_and_an_interface_and_is_told_of() {
+    let region = Region::new();
+    let tagged = |slot: &str| {
+        let id = format!("vol-0123456789abcde{slot}");
+        region.volume(&id).tag("cluster", "kafka").tag("slot", slot);
+        let nic = region.cloud.interface(&format!("eni-0123456789abcde{slot}"), ZONE);
+        nic.tag("cluster", "kafka").tag("slot", slot).ip(&format!("10.0.0.{slot}"));
+    };
+    tagged("11");
+    tagged("12");
+    let node = region.node("i-0a");
+    node.rig.config(
+        "volumes:
+  kafka:
+    source: { ebs: { pool: { tags: { cluster: kafka } }, slot-tag: slot }, timeout: 20s }
+    mount: /data/kafka
+    metadata: { broker: \"{slot}\", address: \"{address}\" }
+interfaces:
+  eth1: { eni: { slot-of: kafka } }
+publish: [fleet]
+",
+    );
+    let ran = node.volinit(&["-v", "up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let fleet = node.rig.read("/etc/fleet/fleet.conf");
+    let slot = ["11", "12"].into_iter().find(|slot| fleet.contains(&format!("broker={slot}"))).unwrap();
+    assert!(fleet.contains(&format!("address=10.0.0.{slot}")), "{fleet}");
+    assert_eq!(region.cloud.owner(&format!("eni-0123456789abcde{slot}")).as_deref(), Some("i-0a"));
+    let calls = region.cloud.calls().len();
+    let again = node.volinit(&["up"]);
+    assert!(again.out.contains("nothing to do") && region.cloud.calls().len() == calls, "{again:?}");
+    assert_eq!(node.rig.read("/etc/fleet/fleet.conf"), fleet);
+}
+
+#[test]
+fn who_waits_is_told_once() {
+    let region = Region::new();
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(
+        &(config(VOL) + "signal:\n- { stack: prod, resource: Node1 }\n- { lifecycle: { group: pg, hook: up } }\n"),
+    );
+    assert_eq!(node.volinit(&["up"]).code, Some(0));
+    let told = region.cloud.calls_of("SignalResource");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let params = ["StackName", "LogicalResourceId", "UniqueId", "Status"].map(|name| told[0].param(name).unwrap());
+    assert_eq!(params, ["prod", "Node1", "i-0a", "SUCCESS"]);
+    assert_eq!(region.cloud.calls_of("CompleteLifecycleAction")[0].param("LifecycleActionResult").unwrap(), "CONTINUE");
+    let calls = region.cloud.calls().len();
+    assert_eq!(node.volinit(&["up"]).code, Some(0));
+    assert_eq!(region.cloud.calls().len(), calls);
+}
+
+#[test]
+fn a_failure_is_told_with_its_reason() {
+    let region = Region::new();
+    region.volume(VOL).snapshot("snap-0123456789abcdef0");
+    let node = region.node("i-0a");
+    node.rig.config(&(config(VOL) + "signal: { stack: prod, resource: Node1 }\n"));
+    assert_eq!(node.volinit(&["up"]).code, Some(3));
+    let told = &region.cloud.calls_of("SignalResource")[0];
+    assert_eq!(told.param("Status").unwrap(), "FAILURE");
+    assert!(told.param("UniqueId").unwrap().starts_with("i-0a refused: "), "{told:?}");
+}
+
+#[test]
+fn no_secret_is_in_any_log() {
+    let region = Region::new();
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL));
+    let root = node.rig.root();
+    let mut command = node.inside(&[rig::VOLINIT, "--root", root.to_str().unwrap(), "-vvv", "up"]);
+    let ran = node.rig.run(command.env("RUST_LOG", "trace"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let secrets = region.cloud.secrets();
+    assert!(!secrets.is_empty());
+    for secret in secrets {
+        assert!(!ran.err.contains(&secret) && !ran.out.contains(&secret), "{secret}: {}", ran.err);
+    }
+    assert_eq!(node.imds.v1_spoken(), 0);
+}
