@@ -41,6 +41,8 @@ pub enum Command {
     Plan(Which),
     /// Only grow what is mounted; fails when it can't (for cfn-hup or a timer)
     Grow(Names),
+    /// Take the metadata back, unmount and detach, for a planned move; what is not here is released already
+    Release(Names),
     /// Show what is declared beside what is there
     Status(Names),
     /// Check the config, and show each error with its line
@@ -78,6 +80,10 @@ pub struct Which {
     /// refusal says it. No config can say this
     #[arg(long, value_name = "VOLUME")]
     pub erase: Option<String>,
+
+    /// Wait this long for what has to come, in place of each `timeout` of the config: 90s, 5min
+    #[arg(long, value_name = "TIME")]
+    pub deadline: Option<String>,
 
     /// Without a config: where to mount it
     #[arg(long, value_name = "DIR", requires = "device")]

@@ -14,6 +14,7 @@ use crate::locate::{Device, Sysfs};
 use crate::plan;
 use crate::probe;
 use crate::publish;
+use crate::release;
 use crate::report::json::{self, Document};
 use crate::report::{Report, Table, progress};
 use crate::root::Root;
@@ -22,11 +23,11 @@ use crate::signals;
 /// Runs the command and gives the exit code; every error has been printed, once.
 pub fn run(cli: &Cli) -> ExitCode {
     let root = Root::new(&cli.root);
-    if matches!(cli.command, Command::Up(_) | Command::Grow(_)) {
+    if matches!(cli.command, Command::Up(_) | Command::Grow(_) | Command::Release(_)) {
         signals::take();
     }
     let ended = match &cli.command {
-        Command::Up(_) if root.is_host() && probe::are_hidden_from_host() => Err(hidden()),
+        Command::Up(_) | Command::Release(_) if root.is_host() && probe::are_hidden_from_host() => Err(hidden()),
         Command::Up(which) => of_volumes(cli, &root, which, boot::up),
         Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
         Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, config, volumes| {
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }),
         Command::Grow(names) => of_named(cli, &root, names, boot::grow),
         Command::Status(names) => of_named(cli, &root, names, boot::status),
+        Command::Release(names) => release(cli, &root, names),
         Command::Check { files } => check(cli, &root, files),
         Command::Render(names) => render(cli, &root, names),
         Command::Devices => devices(cli),
@@ -56,7 +58,7 @@ type Sequence = for<'a> fn(&Root, &'a Config, &[&'a Volume], Option<&Consent>) -
 type Look = for<'a> fn(&Root, &'a Config, &[&'a Volume]) -> Report<'a>;
 
 fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Result<ExitCode, Failure> {
-    let config = match (&which.device, &which.mount) {
+    let mut config = match (&which.device, &which.mount) {
         (Some(device), Some(mount)) => {
             let volume =
                 config::volume_from_flags(device, mount, which.fs.as_deref(), which.label.as_deref()).map_err(usage)?;
@@ -64,6 +66,10 @@ fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Resu
         }
         _ => load(cli, root)?,
     };
+    if let Some(deadline) = &which.deadline {
+        let deadline = config::duration(deadline).map_err(|why| Failure::Usage(anyhow!("--deadline: {why}")))?;
+        config.wait(deadline);
+    }
     let consent = match (&which.erase, which.names.names.as_slice(), &config.volumes.as_slice()) {
         (None, ..) => None,
         (Some(to_erase), [volume], _) => Some(Consent { volume: volume.clone(), to_erase: to_erase.clone() }),
@@ -77,6 +83,20 @@ fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Resu
         }
     };
     finish(cli, &sequence(root, &config, &chosen(&config, &which.names)?, consent.as_ref()))
+}
+
+fn release(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
+    let config = load(cli, root)?;
+    // Those that the named ones lie on stay.
+    let mut volumes = chosen(&config, names)?;
+    volumes.retain(|volume| names.names.is_empty() || names.names.contains(&volume.name));
+    let report = release::release(root, &config, &volumes);
+    if cli.json {
+        print_json(&Document::from(&report))?;
+    } else {
+        print(&report)?;
+    }
+    Ok(report.failure().map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 fn of_named(cli: &Cli, root: &Root, names: &Names, look: Look) -> Result<ExitCode, Failure> {

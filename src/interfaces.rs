@@ -65,3 +65,23 @@ fn attach(interface: &Interface, root: &Root) -> Result<Up, Failure> {
     state::remember_link(root, &interface.name, &link)?;
     Ok(Up { name, link, attached: true })
 }
+
+/// Detaches the interface, and waits until others can have it; says what was done.
+#[cfg(not(feature = "ec2"))]
+pub fn release(_: &Interface, _: &Root) -> Result<Vec<String>, Failure> {
+    Err(Failure::Usage(anyhow!(
+        "this volinit was built without the feature `ec2`: detach the interface by other means"
+    )))
+}
+
+/// Detaches the interface, and waits until others can have it; says what was done.
+#[cfg(feature = "ec2")]
+pub fn release(interface: &Interface, root: &Root) -> Result<Vec<String>, Failure> {
+    use crate::ec2::{self, wait::Patience};
+    let Some(link) = state::recall_link(root, &interface.name) else { return Ok(Vec::new()) };
+    let here = ec2::with(async |ec2| {
+        Ok(ec2::interface::give_back(ec2, &link.id, &mut Patience::new(interface.timeout)).await?)
+    })?;
+    state::forget_link(root, &interface.name)?;
+    Ok(here.then(|| format!("{} detached", link.id)).into_iter().collect())
+}

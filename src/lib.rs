@@ -24,6 +24,7 @@ pub mod locate;
 pub mod plan;
 pub mod probe;
 pub mod publish;
+pub mod release;
 pub mod report;
 pub mod root;
 mod signal;

@@ -235,7 +235,8 @@ fn every_json_document_is_as_its_schema_says() {
     let row = devices["devices"].as_array().unwrap().iter().find(|row| row["device"] == disk.name()).unwrap();
     assert_eq!((&row["content"], &row["usable"]), (&"ext4".into(), &false.into()), "{row}");
 
-    rig.unmount("/data/pg");
+    assert_eq!(document(&["release"], 0)["volumes"][0]["done"][0], "unmounted from /data/pg");
+    assert_eq!(document(&["release"], 0)["volumes"][0]["outcome"], "unchanged");
     disk.write_at(1080, &[0, 0]);
     let refused = document(&["up"], 3);
     assert_eq!(refused["volumes"][0]["outcome"], "refused");
@@ -259,10 +260,53 @@ fn wrong_usage_and_a_wrong_config_are_exit_2() {
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{arguments:?}: {ran:?}");
     }
     assert!(rig.volinit(&["upp"]).err.contains("similar subcommand exists: 'up'"));
-    rig.config("volumes:\n  pg:\n    source: { ebs: vol-5afc0745 }\n    mount: /data/pg\n");
+    rig.config("volumes:\n  pg:\n    source: { nfs: 172.17.8.200:/mnt/default/data }\n    mount: /data/pg\n");
     let up = rig.volinit(&["up"]);
     assert_eq!(up.code, Some(2), "{up:?}");
-    assert!(up.out.contains("the source `ebs` is not there yet"), "{}", up.out);
+    assert!(up.out.contains("the source `nfs` is not there yet"), "{}", up.out);
+    let up = rig.volinit(&["up", "--deadline", "soon"]);
+    assert!(up.code == Some(2) && up.err.contains("--deadline: `soon` is not a time to wait"), "{up:?}");
+}
+
+#[test]
+fn a_volume_that_is_not_attached_and_not_to_be_attached_is_waited_for() {
+    let rig = Rig::new();
+    rig.config("volumes:\n  pg:\n    source: { ebs: vol-5afc0745 }\n    mount: /data/pg\n");
+    let up = rig.volinit(&["up", "--deadline", "1s"]);
+    assert_eq!(up.code, Some(4), "{up:?}");
+    assert!(up.out.contains("the disk of vol-5afc0745 is not there after 1 s"), "{}", up.out);
+}
+
+#[test]
+fn a_release_unmounts_and_takes_the_metadata_back() {
+    let mut rig = Rig::new();
+    let disk = rig.disk(SIZE);
+    rig.config(&format!(
+        "volumes:
+  pg:
+    source: {{ device: {} }}
+    mount: /data/pg
+    metadata: {{ postgres: \"{{uuid}}\" }}
+  below:
+    source: {{ image: /var/below.img, size: 320M }}
+    mount: /data/pg/below
+publish: [fleet]
+",
+        disk.name()
+    ));
+    assert_eq!(rig.volinit(&["up"]).code, Some(0));
+    let ran = rig.volinit(&["release", "pg"]);
+    assert!(ran.code == Some(1) && ran.out.contains("is in use by the mount ROOT/data/pg/below"), "{ran:?}");
+    let ran = rig.volinit(&["release", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.out.find("unmounted from /data/pg/below").unwrap() < ran.out.find("unmounted from /data/pg\"").unwrap()
+    );
+    assert_eq!((rig.mount_at("/data/pg"), rig.mount_at("/data/pg/below")), (None, None));
+    assert!(!rig.read("/etc/fleet/fleet.conf").contains("postgres="));
+    let ran = rig.volinit(&["release"]);
+    assert!(ran.code == Some(0) && ran.out.contains("pg: nothing to do"), "{ran:?}");
+    assert_eq!(rig.volinit(&["up"]).code, Some(0));
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub use flags::volume_from_flags;
 pub use position::Position;
 pub use problem::{Problem, Problems};
 pub use schema::*;
+pub use value::duration;
 
 use crate::root::Root;
 

@@ -20,6 +20,21 @@ pub struct Config {
     pub signals: Vec<Signal>,
 }
 
+impl Config {
+    /// Waits this long for each thing that has to come.
+    pub fn wait(&mut self, deadline: Duration) {
+        for volume in &mut self.volumes {
+            match &mut volume.source {
+                Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) => *timeout = deadline,
+                Source::Image { .. } | Source::Nfs { .. } => {}
+            }
+        }
+        for interface in &mut self.interfaces {
+            interface.timeout = deadline;
+        }
+    }
+}
+
 /// One entry of the config: a source, a filesystem, a mount, what to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {

@@ -259,14 +259,15 @@ async fn hold_slot(ec2: &Ec2, pool: &Pool<'_>, volume: &Volume, patience: &mut P
     Ok(claimed)
 }
 
-/// Detaches the volume from this instance, and waits until others can have it.
-pub async fn give_back(ec2: &Ec2, id: &VolumeId, patience: &mut Patience) -> Result<(), Missed> {
-    let mut asked = false;
+/// Detaches the volume from this instance, and waits until others can have it; whether it was here.
+pub async fn give_back(ec2: &Ec2, id: &VolumeId, patience: &mut Patience) -> Result<bool, Missed> {
+    let (mut here, mut asked) = (false, false);
     loop {
         let volume = one(ec2, &Which::Id(&id.to_string()), patience).await?;
         if !is_here(&volume, &ec2.me) {
-            return Ok(());
+            return Ok(here);
         }
+        here = true;
         if !asked {
             match ec2.api.detach(id, &ec2.me.instance, false).await {
                 Ok(()) => asked = true,

@@ -59,14 +59,15 @@ pub async fn hold(ec2: &Ec2, which: &Which<'_>, index: u8, patience: &mut Patien
     }
 }
 
-/// Detaches the interface from this instance, and waits until others can have it.
-pub async fn give_back(ec2: &Ec2, id: &str, patience: &mut Patience) -> Result<(), Missed> {
-    let mut asked = false;
+/// Detaches the interface from this instance, and waits until others can have it; whether it was here.
+pub async fn give_back(ec2: &Ec2, id: &str, patience: &mut Patience) -> Result<bool, Missed> {
+    let (mut here, mut asked) = (false, false);
     loop {
         let nic = one(ec2, &Which::Id(id), patience).await?;
         let Some(attachment) = nic.attachment.as_ref().filter(|one| one.instance == ec2.me.instance) else {
-            return Ok(());
+            return Ok(here);
         };
+        here = true;
         if !asked {
             match ec2.api.detach_interface(&attachment.id).await {
                 Ok(()) => asked = true,

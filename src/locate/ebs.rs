@@ -222,3 +222,29 @@ pub fn ask(_: &Device, _: Duration) -> Result<Option<Cloud>, Failure> {
 pub fn wait_for_size(_: &mut Device, _: Duration) -> Result<(), Failure> {
     Ok(())
 }
+
+/// Detaches the volume from this instance and waits until others can have it; says what was done.
+#[cfg(feature = "ec2")]
+pub fn detach(volume: &Volume, ebs: &Ebs, root: &Root) -> Result<Option<String>, Failure> {
+    use crate::ec2::{self, claim, wait::Patience};
+    let Some(id) = known(volume, ebs, root) else { return Ok(None) };
+    let here = ec2::with(async |ec2| Ok(claim::give_back(ec2, &id, &mut Patience::new(ebs.timeout)).await?))?;
+    state::forget_attached(root, &volume.name)?;
+    Ok(here.then(|| format!("{id} detached")))
+}
+
+/// Without the feature it stays attached.
+#[cfg(not(feature = "ec2"))]
+pub fn detach(_: &Volume, _: &Ebs, _: &Root) -> Result<Option<String>, Failure> {
+    Err(Failure::Usage(anyhow!("this volinit was built without the feature `ec2`: detach the volume by other means")))
+}
+
+/// Which volume it is, as far as that is known without EC2.
+pub fn known(volume: &Volume, ebs: &Ebs, root: &Root) -> Option<VolumeId> {
+    match &ebs.volume {
+        EbsVolume::Id(id) => Some(id.clone()),
+        EbsVolume::Tags(_) | EbsVolume::Pool { .. } => {
+            state::recall_attached(root, &volume.name).and_then(|attached| VolumeId::parse(&attached.volume_id))
+        }
+    }
+}

@@ -64,6 +64,12 @@ fn bring(path: &Path, size: Bytes) -> anyhow::Result<Device> {
     Device::open(&node)
 }
 
+/// The loop device of the image, where there is one.
+pub fn find(path: &Path) -> anyhow::Result<Option<Device>> {
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    attached(&file, path)?.map(|node| Device::open(&node)).transpose()
+}
+
 fn look(path: &Path, size: Bytes) -> anyhow::Result<Device> {
     let file = match File::open(path) {
         Ok(file) => file,

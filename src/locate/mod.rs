@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow};
 use log::{debug, info};
 use nix::libc::{O_NONBLOCK, dev_t};
 
-pub use ebs::{ask, wait_for_size};
+pub use ebs::{ask, detach, wait_for_size};
 pub use sysfs::Sysfs;
 
 use crate::bytes::Bytes;
@@ -92,6 +92,24 @@ pub fn locate(volume: &Volume, interfaces: &[Interface], root: &Root, effort: Ef
         }
         Source::Ebs(ebs) => ebs::locate(volume, ebs, interfaces, root, effort),
         Source::Nfs { .. } => Err(not_there_yet("nfs")),
+    }
+}
+
+/// The device of a volume that is here already; nothing is waited for, made or attached.
+pub fn attached(volume: &Volume, root: &Root) -> Result<Option<Device>, Failure> {
+    let found = match &volume.source {
+        Source::Device { path, .. } => device(path, Duration::ZERO),
+        Source::Image { path, .. } => return Ok(image::find(&root.path_within(path)?)?),
+        Source::Ebs(ebs) => match ebs::known(volume, ebs, root) {
+            Some(id) => return ebs::find(&id),
+            None => return Ok(None),
+        },
+        Source::Nfs { .. } => return Err(not_there_yet("nfs")),
+    };
+    match found {
+        Ok(device) => Ok(Some(device)),
+        Err(Failure::Absent(_)) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::plan::Step;
 use crate::probe::Superblock;
 use crate::publish::{Change, Content, File};
+use crate::release;
 
 /// The number that changes when a program that reads this would have to.
 pub const VERSION: u32 = 1;
@@ -28,6 +29,19 @@ pub enum Document {
     Grow(Volumes),
     /// `volinit status --json`
     Status(Volumes),
+    /// `volinit release --json`
+    Release {
+        /// 1
+        version: u32,
+        /// In the order in which they were released.
+        volumes: Vec<Released>,
+        /// The network interfaces.
+        interfaces: Vec<Released>,
+        /// The files that were written.
+        files: Vec<FileChange>,
+        /// Why the files could not be written.
+        error: Option<String>,
+    },
     /// `volinit devices --json`
     Devices {
         /// 1
@@ -64,6 +78,20 @@ pub struct Volumes {
     /// The files that were written, or would be.
     files: Vec<FileChange>,
     /// Why the files could not be written.
+    error: Option<String>,
+}
+
+/// What came of releasing one volume or network interface.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Released {
+    /// Its name in the config.
+    name: String,
+    /// In one word; `unchanged` where it was not here.
+    outcome: Word,
+    /// What was done, in this order, for a person.
+    done: Vec<String>,
+    /// Why it failed, was refused, or is absent.
     error: Option<String>,
 }
 
@@ -222,10 +250,7 @@ pub struct Rendered {
 
 impl From<&Report<'_>> for Document {
     fn from(report: &Report<'_>) -> Document {
-        let (files, error) = match &report.files {
-            Ok(changes) => (changes.iter().map(FileChange::from).collect(), None),
-            Err(failure) => (Vec::new(), Some(failure.to_string())),
-        };
+        let (files, error) = files(&report.files);
         let volumes = report.outcomes.iter().map(Volume::from).collect();
         let interfaces = report.interfaces.iter().map(Interface::from).collect();
         let volumes = Volumes { version: VERSION, volumes, interfaces, files, error };
@@ -235,6 +260,39 @@ impl From<&Report<'_>> for Document {
             "status" => Document::Status(volumes),
             _ => Document::Up(volumes),
         }
+    }
+}
+
+impl From<&release::Report<'_>> for Document {
+    fn from(report: &release::Report<'_>) -> Document {
+        let (files, error) = files(&report.files);
+        Document::Release {
+            version: VERSION,
+            volumes: report.volumes.iter().map(Released::from).collect(),
+            interfaces: report.interfaces.iter().map(Released::from).collect(),
+            files,
+            error,
+        }
+    }
+}
+
+impl From<&release::Outcome<'_>> for Released {
+    fn from(outcome: &release::Outcome<'_>) -> Released {
+        let (done, error) = (outcome.result.as_ref().ok(), outcome.result.as_ref().err());
+        Released {
+            name: outcome.name.to_owned(),
+            outcome: Word::of(done.is_some_and(Vec::is_empty), error),
+            done: done.cloned().unwrap_or_default(),
+            error: error.map(ToString::to_string),
+        }
+    }
+}
+
+/// The files, or why they could not be written.
+fn files(written: &Result<Vec<Change>, Failure>) -> (Vec<FileChange>, Option<String>) {
+    match written {
+        Ok(changes) => (changes.iter().map(FileChange::from).collect(), None),
+        Err(failure) => (Vec::new(), Some(failure.to_string())),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::interfaces::Up;
 use crate::plan::{Plan, Step};
 use crate::probe::{DeviceFacts, Superblock};
 use crate::publish::Change;
+use crate::release;
 
 /// How it ended for one volume.
 #[derive(Debug)]
@@ -123,6 +124,22 @@ impl fmt::Display for Report<'_> {
         }
         match &self.files {
             Ok(changes) if self.planned => changes.iter().try_for_each(|change| writeln!(f, "then {change}")),
+            Ok(changes) => changes.iter().try_for_each(|change| writeln!(f, "{change}")),
+            Err(failure) => writeln!(f, "publishing: {}: {failure}", failure.word()),
+        }
+    }
+}
+
+impl fmt::Display for release::Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for release::Outcome { name, result } in self.volumes.iter().chain(&self.interfaces) {
+            match result {
+                Ok(done) if done.is_empty() => writeln!(f, "{name}: nothing to do: it is not here")?,
+                Ok(done) => writeln!(f, "{name}: {}", done.join(", "))?,
+                Err(failure) => failed(f, name, failure)?,
+            }
+        }
+        match &self.files {
             Ok(changes) => changes.iter().try_for_each(|change| writeln!(f, "{change}")),
             Err(failure) => writeln!(f, "publishing: {}: {failure}", failure.word()),
         }

@@ -14,6 +14,16 @@ use node::{Region, ZONE};
 
 const VOL: &str = "vol-0123456789abcdef0";
 
+const POOL: &str = "volumes:
+  kafka:
+    source: { ebs: { pool: { tags: { cluster: kafka } }, slot-tag: slot }, timeout: 20s }
+    mount: /data/kafka
+    metadata: { broker: \"{slot}\", address: \"{address}\" }
+interfaces:
+  eth1: { eni: { slot-of: kafka } }
+publish: [fleet]
+";
+
 fn config(source: &str) -> String {
     format!(
         "volumes:
@@ -122,17 +132,7 @@ fn a_slot_is_a_volume_and_an_interface_and_is_told_of() {
     tagged("11");
     tagged("12");
     let node = region.node("i-0a");
-    node.rig.config(
-        "volumes:
-  kafka:
-    source: { ebs: { pool: { tags: { cluster: kafka } }, slot-tag: slot }, timeout: 20s }
-    mount: /data/kafka
-    metadata: { broker: \"{slot}\", address: \"{address}\" }
-interfaces:
-  eth1: { eni: { slot-of: kafka } }
-publish: [fleet]
-",
-    );
+    node.rig.config(POOL);
     let ran = node.volinit(&["-v", "up"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let fleet = node.rig.read("/etc/fleet/fleet.conf");
@@ -143,6 +143,62 @@ publish: [fleet]
     let again = node.volinit(&["up"]);
     assert!(again.out.contains("nothing to do") && region.cloud.calls().len() == calls, "{again:?}");
     assert_eq!(node.rig.read("/etc/fleet/fleet.conf"), fleet);
+}
+
+#[test]
+fn a_release_gives_back_what_was_taken_and_another_node_has_it() {
+    let region = Region::new();
+    region.cloud.with(|state| state.times.detach = Duration::from_millis(300));
+    region.volume("vol-0123456789abcde11").tag("cluster", "kafka").tag("slot", "11");
+    let nic = "eni-0123456789abcde11";
+    region.cloud.interface(nic, ZONE).tag("cluster", "kafka").tag("slot", "11").ip("10.0.0.11");
+    let node = region.node("i-0a");
+    node.rig.config(POOL);
+    assert_eq!(node.volinit(&["up"]).code, Some(0));
+    node.shell(&format!("echo 42 >{}/rows", node.at("/data/kafka")));
+
+    let mut user = node.inside(&["sh", "-c", &format!("cd {}; echo; exec sleep 60", node.at("/data/kafka"))]);
+    let mut user = user.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(user.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let ran = node.volinit(&["release"]);
+    assert!(ran.code == Some(1) && ran.out.contains("is in use by sleep ("), "{ran:?}");
+    assert_eq!(region.cloud.owner("vol-0123456789abcde11").as_deref(), Some("i-0a"));
+    user.kill().unwrap();
+    user.wait().unwrap();
+
+    let ran = node.volinit(&["release"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for words in ["unmounted from /data/kafka", "vol-0123456789abcde11 detached", "eni-0123456789abcde11 detached"] {
+        assert!(ran.out.contains(words), "{words}: {ran:?}");
+    }
+    assert_eq!((region.cloud.owner("vol-0123456789abcde11"), region.cloud.owner(nic)), (None, None));
+    assert!(!node.rig.read("/etc/fleet/fleet.conf").contains("broker="));
+    let again = node.volinit(&["release"]);
+    assert!(again.code == Some(0) && again.out.contains("kafka: nothing to do"), "{again:?}");
+
+    let other = region.node("i-0b");
+    other.rig.config(POOL);
+    assert_eq!(other.volinit(&["up"]).code, Some(0));
+    assert_eq!(other.shell(&format!("cat {}/rows", other.at("/data/kafka"))), "42\n");
+}
+
+#[test]
+fn grow_waits_until_the_kernel_shows_the_size_that_ec2_gave() {
+    let region = Region::new();
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL).replace("mount:", "filesystem: { type: xfs }\n    mount:"));
+    assert_eq!(node.volinit(&["up"]).code, Some(0));
+    region.cloud.edit_volume(VOL, |volume| volume.gib = 2);
+    let mut slow = node.rig.read("/etc/volinit/volinit.yaml");
+    slow = slow.replace("timeout: 20s", "timeout: 2s");
+    node.rig.config(&slow);
+    let ran = node.volinit(&["grow"]);
+    assert!(ran.code == Some(1) && ran.out.contains("has 2 GiB by EC2's word, but"), "{ran:?}");
+
+    region.grows(VOL, 2 << 30);
+    let ran = node.volinit(&["grow"]);
+    assert!(ran.code == Some(0) && ran.out.contains("grown to 2 GiB"), "{ran:?}");
 }
 
 #[test]

@@ -61,6 +61,15 @@ impl Region {
         self.cloud.volume(id, ZONE, 1)
     }
 
+    /// The disk of a volume becomes larger, as its kernel sees it.
+    pub fn grows(&self, id: &str, bytes: u64) {
+        let file = fs::File::options().write(true).open(self.file(id)).unwrap();
+        file.set_len(bytes).unwrap();
+        let loops =
+            tool(["losetup", "--noheadings", "--output", "NAME", "--associated", self.file(id).to_str().unwrap()]);
+        tool(["losetup", "--set-capacity", loops.trim()]);
+    }
+
     /// What a volume holds.
     pub fn file(&self, id: &str) -> PathBuf {
         self.disks.path().join(id)

@@ -67,14 +67,15 @@ pub enum Event {
 }
 
 impl Vm {
-    /// Boots from `initramfs`, with `image` as its disk and `words` on the kernel's command line.
-    pub fn boot(initramfs: &Path, image: &Path, words: &str, cut_at: Option<u64>, chance: Chance) -> Vm {
+    /// Boots from `initramfs`, with `image` as its disk and `words` on the kernel's command line. `clock` is what
+    /// QEMU's -rtc takes.
+    pub fn boot(initramfs: &Path, image: &Path, words: &str, clock: &str, cut_at: Option<u64>, chance: Chance) -> Vm {
         let (socket, console) = (image.with_extension("sock"), image.with_extension("console"));
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg", "-M", "q35", "-cpu", "Nehalem", "-smp", "1", "-m", "384"])
-            .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
+            .args(["-nodefaults", "-display", "none", "-no-reboot", "-rtc", clock, "-kernel"])
             .arg(initramfs.with_file_name("kernel"))
             .arg("-initrd")
             .arg(initramfs)
