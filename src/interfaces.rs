@@ -21,9 +21,12 @@ pub struct Up {
 
 /// Has the interface attached, unless it goes with a volume.
 pub fn bring_up(interface: &Interface, root: &Root) -> Result<Up, Failure> {
-    match look(interface, root) {
-        Some(up) => Ok(up),
-        None => attach(interface, root),
+    match (look(interface, root), &interface.eni) {
+        (Some(up), _) => Ok(up),
+        (None, Eni::SlotOf(volume)) => {
+            Err(Failure::Failed(anyhow!("it goes with the volume `{volume}`, which is not there")))
+        }
+        (None, Eni::Id(_) | Eni::Tags(_)) => attach(interface, root),
     }
 }
 
@@ -48,16 +51,18 @@ fn attach(_: &Interface, _: &Root) -> Result<Up, Failure> {
 #[cfg(feature = "ec2")]
 fn attach(interface: &Interface, root: &Root) -> Result<Up, Failure> {
     use crate::ec2::{self, api::Which, wait::Patience};
-    let which = match &interface.eni {
-        Eni::Id(id) => Which::Id(id),
-        Eni::Tags(tags) => Which::Tags(tags),
-        Eni::SlotOf(volume) => {
-            return Err(Failure::Failed(anyhow!("it goes with the volume `{volume}`, which is not there")));
-        }
-    };
     let began = std::time::Instant::now();
     let nic = ec2::with(async |ec2| {
         let mut patience = Patience::new(interface.timeout);
+        let tags;
+        let which = match &interface.eni {
+            Eni::Id(id) => Which::Id(id),
+            Eni::Tags(asked) => {
+                tags = ec2.tags(asked).await?;
+                Which::Tags(&tags)
+            }
+            Eni::SlotOf(_) => unreachable!("it came with its volume, or it has failed above"),
+        };
         Ok(ec2::interface::hold(ec2, &which, interface.device_index, &mut patience).await?)
     })?;
     let link = Link { id: nic.id, mac: nic.mac, address: nic.address };

@@ -41,9 +41,20 @@ pub fn tag_key(text: &str) -> Result<String, String> {
     no_longer(text, TAG_KEY, "tag's key")
 }
 
-/// A tag's value, which may be empty.
+/// A tag's value, which may be empty; `{instance-tag:KEY}` stands for the value that the instance's own tag has.
 pub fn tag_value(text: &str) -> Result<String, String> {
+    if text.starts_with('{') && instance_tag(text).is_none() {
+        return Err(format!(
+            "{} is no tag's value: write it, or {{instance-tag:KEY}} for the instance's own",
+            tick(text)
+        ));
+    }
     no_longer(text, TAG_VALUE, "tag's value")
+}
+
+/// The key in `{instance-tag:KEY}`.
+pub fn instance_tag(value: &str) -> Option<&str> {
+    value.strip_prefix("{instance-tag:")?.strip_suffix('}').filter(|key| !key.is_empty() && !key.contains(['{', '}']))
 }
 
 fn no_longer(text: &str, most: usize, thing: &str) -> Result<String, String> {

@@ -34,6 +34,7 @@ mod value;
 
 use std::path::PathBuf;
 
+pub use ec2::instance_tag;
 pub use flags::volume_from_flags;
 pub use position::Position;
 pub use problem::{Problem, Problems};

@@ -40,7 +40,7 @@ pub(super) async fn connect() -> Result<Ec2, Failure> {
     info!("this is {} in {}", me.instance, me.zone);
     let config = config(http, me.region.clone()).await;
     let api = Api(aws_sdk_ec2::Client::new(&config));
-    Ok(Ec2 { config: Some(config), ..Ec2::new(api, me) })
+    Ok(Ec2 { imds: Some(imds), config: Some(config), ..Ec2::new(api, me) })
 }
 
 /// What the calls to every service go by.
@@ -109,4 +109,16 @@ async fn me(imds: &Imds) -> Result<Me, Failure> {
     let zone = get("placement/availability-zone").await?;
     let region = get("placement/region").await?;
     Ok(Me { instance, zone, region })
+}
+
+/// The value of the instance's own tag.
+pub(super) async fn instance_tag(imds: &Imds, key: &str) -> Result<String, Failure> {
+    match imds.get(format!("/latest/meta-data/tags/instance/{key}")).await {
+        Ok(value) => Ok(value.as_ref().to_owned()),
+        Err(error) => Err(Failure::Failed(anyhow!(
+            "this instance does not tell its tag {key}: {}. Give it the tag, and let it tell its tags \
+             (`InstanceMetadataTags=enabled`)",
+            DisplayErrorContext(&error)
+        ))),
+    }
 }

@@ -13,7 +13,7 @@ pub mod query;
 pub mod takeover;
 pub mod wait;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 use answer::{ApiError, Means};
 pub use api::Api;
 
-use crate::config::{Signal, VolumeId};
+use crate::config::{Signal, VolumeId, instance_tag};
 use crate::error::Failure;
 
 /// This instance.
@@ -44,6 +44,8 @@ pub struct Ec2 {
     pub api: Api,
     /// Who calls.
     pub me: Me,
+    /// The instance metadata service; a client that was given has none.
+    imds: Option<aws_config::imds::Client>,
     /// For the other services; a client that was given has none.
     config: Option<aws_config::SdkConfig>,
     /// The volumes that one of this run's own entries has chosen from a pool.
@@ -53,7 +55,21 @@ pub struct Ec2 {
 impl Ec2 {
     /// With a client that is there already: the tests have clocks and clouds of their own.
     pub fn new(api: Api, me: Me) -> Ec2 {
-        Ec2 { api, me, config: None, taken: Mutex::default() }
+        Ec2 { api, me, imds: None, config: None, taken: Mutex::default() }
+    }
+
+    /// The tags that are asked for, with the instance's own values where they stand for them.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] where the instance has no such tag, or does not tell its tags.
+    pub async fn tags(&self, tags: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
+        let mut expanded = tags.clone();
+        for value in expanded.values_mut() {
+            if let (Some(key), Some(imds)) = (instance_tag(value), &self.imds) {
+                *value = connect::instance_tag(imds, key).await?;
+            }
+        }
+        Ok(expanded)
     }
 
     /// Tells who waits for this node how it ended.

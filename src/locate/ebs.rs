@@ -125,9 +125,9 @@ fn attach(
         let mut patience = Patience::new(timeout);
         let claimed = match &ebs.volume {
             EbsVolume::Id(id) => claim::hold(ec2, id, ebs.takeover, &mut patience).await?,
-            EbsVolume::Tags(tags) => claim::by_tags(ec2, tags, ebs.takeover, &mut patience).await?,
+            EbsVolume::Tags(tags) => claim::by_tags(ec2, &ec2.tags(tags).await?, ebs.takeover, &mut patience).await?,
             EbsVolume::Pool { tags, slot_tag } => {
-                let slot_tag = slot_tag.as_deref();
+                let (tags, slot_tag) = (&ec2.tags(tags).await?, slot_tag.as_deref());
                 let pool = Pool { tags, slot_tag, interface: pair, last, policy: ebs.takeover };
                 claim::from_pool(ec2, &pool, &mut patience).await?
             }

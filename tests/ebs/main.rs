@@ -146,6 +146,22 @@ fn a_slot_is_a_volume_and_an_interface_and_is_told_of() {
 }
 
 #[test]
+fn a_volume_with_the_tag_that_the_instance_has() {
+    let region = Region::new();
+    region.volume(VOL).tag("Name", "pg-1");
+    region.volume("vol-0123456789abcdef1").tag("Name", "pg-2");
+    let node = region.node("i-0a");
+    node.rig.config(&config("{ tags: { Name: \"{instance-tag:Name}\" } }"));
+    let ran = node.volinit(&["up"]);
+    assert!(ran.code == Some(1) && ran.out.contains("does not tell its tag Name"), "{ran:?}");
+    region.cloud.edit_instance("i-0a", |instance| drop(instance.tags.insert("Name".into(), "pg-2".into())));
+    node.imds.change(|options| options.tags = true);
+    let ran = node.volinit(&["up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(region.cloud.owner("vol-0123456789abcdef1").as_deref(), Some("i-0a"));
+}
+
+#[test]
 fn a_release_gives_back_what_was_taken_and_another_node_has_it() {
     let region = Region::new();
     region.cloud.with(|state| state.times.detach = Duration::from_millis(300));

@@ -17,6 +17,13 @@ pub fn ebs(report: &mut Report, found: &At, source: &Map) -> Option<Ebs> {
     let volume = volume(report, found);
     let attach = attach(report, found, source);
     let takeover = takeover(report, source, attach);
+    if let (Takeover::Force { .. }, Some(EbsVolume::Pool { .. }), Some(at)) =
+        (takeover, &volume, source.get("takeover"))
+    {
+        let message = "a pool's volumes are not taken from running instances, since each is some node's: write \
+                       `when-stopped`, or name the volume by its id";
+        report.add(&at.place(), message);
+    }
     let timeout = timeout(report, source, if attach { EC2_TIMEOUT } else { TIMEOUT });
     Some(Ebs { volume: volume?, attach, takeover, timeout })
 }
