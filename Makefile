@@ -72,8 +72,12 @@ test: deps lint ## Run everything that CI runs; needs root, for loop devices and
 	cargo test $(CARGO_ARGS) --no-fail-fast
 	@$(MAKE) faults
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
-	@$(MAKE) release FEATURES=
-	cargo test $(CARGO_ARGS) --test static -- --ignored
+	@$(MAKE) sized FEATURES=
+	@$(MAKE) sized
+
+.PHONY: sized
+sized: release
+	cargo test $(CARGO_ARGS) $(WITH) --test static -- --ignored --nocapture
 
 .PHONY: gauntlet
 gauntlet: deps ## Offer 332 disks that hold something to volinit and to its rivals, and print who destroys what
@@ -87,7 +91,7 @@ fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 fo
 	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
 # Those that `cargo test` runs too.
-FAULT_TESTS := erase gauntlet locks readerrors repair surroundings
+FAULT_TESTS := erase gauntlet growing locks readerrors repair surroundings
 
 .PHONY: test-faults
 test-faults: deps ## Run all that goes wrong on purpose, and print how often: power cuts, kills, bad disks; needs root
