@@ -183,11 +183,15 @@ fn devices(cli: &Cli) -> Result<ExitCode, Failure> {
     for device in found {
         let dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let mount = (!device.mounts.is_empty()).then(|| device.mounts.join(","));
+        let volume = device.volume_id.or(device.serial).map(|id| match &device.attached_as {
+            Some(name) => format!("{id} ({})", name.trim_start_matches("/dev/")),
+            None => id,
+        });
         let usable = if device.usable { "yes: " } else { "no: " };
         table.row([
             device.device,
             crate::bytes::Bytes(device.size).to_string(),
-            dash(device.volume_id.or(device.serial)),
+            dash(volume),
             device.content,
             dash(mount),
             format!("{usable}{}", device.why),
@@ -203,16 +207,17 @@ fn describe(sysfs: &Sysfs) -> json::Device {
     let looked = Device::open(&sysfs.node()).and_then(|device| {
         let about = probe::about(&device)?;
         let content = probe::content(&device, &about)?;
-        Ok((about, content))
+        Ok((about, content, device.attached_as()))
     });
     match looked {
-        Ok((about, content)) => {
+        Ok((about, content, attached_as)) => {
             let (usable, why) = plan::verdict(&about, &content);
             json::Device {
                 device: path,
                 size: about.size.0,
                 content: content.to_string(),
                 volume_id: about.volume_id.as_ref().map(ToString::to_string),
+                attached_as,
                 serial: about.serial,
                 model: about.model,
                 mounts: about.mounts.iter().map(|mounted| mounted.at.display().to_string()).collect(),
@@ -225,6 +230,7 @@ fn describe(sysfs: &Sysfs) -> json::Device {
             size: sysfs.size().0,
             content: "unreadable".into(),
             volume_id: None,
+            attached_as: None,
             serial: None,
             model: None,
             mounts: Vec::new(),

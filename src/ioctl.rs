@@ -1,7 +1,7 @@
 //! The kernel's ioctls, and what of signals needs it, each behind a safe function. The one file with `unsafe` in it.
 //!
 //! Every request takes an open descriptor and a plain structure of the kernel's own layout; a descriptor of
-//! another kind answers ENOTTY and changes nothing.
+//! another kind answers ENOTTY, a loop device EINVAL, and changes nothing.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -17,7 +17,7 @@ use nix::sys::signal::{SigHandler, SigSet, signal};
 use crate::bytes::Bytes;
 
 mod raw {
-    //! Numbers and layouts: linux/fs.h, linux/loop.h, linux/btrfs.h, fs/ext4/ext4.h, `fs/xfs/libxfs/xfs_fs.h`.
+    //! Numbers and layouts: linux/fs.h, linux/loop.h, linux/btrfs.h, `linux/nvme_ioctl.h`, fs/ext4/ext4.h, `fs/xfs/libxfs/xfs_fs.h`.
     use nix::libc::{c_int, c_ulong};
 
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
@@ -31,6 +31,8 @@ mod raw {
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
     nix::ioctl_none_bad!(loop_set_capacity, 0x4c07);
     nix::ioctl_read_bad!(loop_get_status64, 0x4c05, LoopInfo64);
+
+    nix::ioctl_readwrite!(nvme_admin_cmd, b'N', 0x41, NvmeCommand);
 
     nix::ioctl_write_ptr!(ext4_resize_fs, b'f', 16, u64);
     nix::ioctl_read!(xfs_fsgeometry_v1, b'X', 100, XfsGeometryV1);
@@ -120,11 +122,32 @@ mod raw {
         pub rest: [u8; 992],
     }
 
+    /// `struct nvme_passthru_cmd`
+    #[repr(C)]
+    #[derive(Default)]
+    pub struct NvmeCommand {
+        pub opcode: u8,
+        pub flags: u8,
+        pub reserved: u16,
+        pub namespace: u32,
+        pub cdw2: u32,
+        pub cdw3: u32,
+        pub metadata: u64,
+        pub address: u64,
+        pub metadata_length: u32,
+        pub data_length: u32,
+        pub cdw10: u32,
+        pub cdw11_to_15: [u32; 5],
+        pub timeout_ms: u32,
+        pub result: u32,
+    }
+
     // The request number carries the size: a wrong layout would be another request. These are the kernel's.
     const _: () = assert!(size_of::<LoopInfo64>() == 232 && size_of::<LoopConfig>() == 304);
     const _: () = assert!(size_of::<XfsGeometryV1>() == 112 && size_of::<XfsGrowData>() == 16);
     const _: () = assert!(size_of::<BtrfsVolArgs>() == 4096 && size_of::<BtrfsDevInfo>() == 4096);
     const _: () = assert!(size_of::<BtrfsFsInfo>() == 1024 && size_of::<c_ulong>() == 8 && size_of::<c_int>() == 4);
+    const _: () = assert!(size_of::<NvmeCommand>() == 72);
 }
 
 /// The size of a block device.
@@ -200,6 +223,29 @@ pub fn loop_backing(device: &File) -> Result<(u64, u64)> {
     // SAFETY: the kernel fills the structure.
     unsafe { raw::loop_get_status64(device.as_raw_fd(), &raw mut info)? };
     Ok((info.device, info.inode))
+}
+
+/// What the NVMe controller behind a disk says of itself: Identify Controller, which changes nothing. Before Linux 6.2
+/// it takes `CAP_SYS_ADMIN`.
+pub fn identify_controller(disk: &File) -> Result<Box<[u8; 4096]>> {
+    /// The opcode, and the one thing of several that Identify tells (NVM Express Base Specification, "Identify").
+    const IDENTIFY: u8 = 0x06;
+    const CONTROLLER: u32 = 1;
+    let mut answer = Box::new([0; 4096]);
+    let mut command = raw::NvmeCommand {
+        opcode: IDENTIFY,
+        address: answer.as_mut_ptr() as u64,
+        data_length: 4096,
+        cdw10: CONTROLLER,
+        ..raw::NvmeCommand::default()
+    };
+    // SAFETY: the kernel reads and fills the structure, and writes at most data_length bytes to the buffer at address,
+    // which has as many, is nobody else's, and outlives the call. The command sends nothing to the disk.
+    match unsafe { raw::nvme_admin_cmd(disk.as_raw_fd(), &raw mut command)? } {
+        0 => Ok(answer),
+        // The controller's own status: it knows no such command.
+        _ => Err(nix::Error::EIO),
+    }
 }
 
 /// Grows a mounted ext4 to `blocks` of its own blocks. `EPERM`: `CAP_SYS_RESOURCE` is missing.
@@ -303,4 +349,42 @@ const NO_LOOP: raw::LoopInfo64 = raw::LoopInfo64 {
 fn fill(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len() - 1);
     field[..length].copy_from_slice(&text[..length]);
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A loop device over a nameless file, free again when it is dropped.
+    pub struct Loop {
+        /// Open for reading.
+        pub file: File,
+        _backing: tempfile::NamedTempFile,
+        node: String,
+    }
+
+    impl Loop {
+        pub fn new() -> Loop {
+            let backing = tempfile::NamedTempFile::new().unwrap();
+            backing.as_file().set_len(1 << 20).unwrap();
+            let made = Command::new("losetup").args(["--find", "--show"]).arg(backing.path()).output().unwrap();
+            assert!(made.status.success(), "this test needs root, and a loop device: {made:?}");
+            let node = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+            Loop { file: File::open(&node).unwrap(), _backing: backing, node }
+        }
+    }
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            let _ = Command::new("losetup").args(["--detach", &self.node]).status();
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_not_nvme_knows_no_identify() {
+        let disk = Loop::new();
+        // loop.c answers EINVAL to what it does not know, where others say ENOTTY.
+        assert!(matches!(identify_controller(&disk.file), Err(nix::Error::EINVAL | nix::Error::ENOTTY)));
+        assert_eq!(identify_controller(&File::open("/dev/null").unwrap()), Err(nix::Error::ENOTTY));
+    }
 }

@@ -3,8 +3,10 @@
 
 mod ebs;
 mod image;
+pub mod nvme;
 mod sysfs;
 pub(crate) mod wait;
+pub mod xen;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -251,6 +253,13 @@ impl Device {
         self.sysfs.as_ref().and_then(Sysfs::serial).as_deref().and_then(VolumeId::from_serial)
     }
 
+    /// The device name that EC2 attached this volume as, `/dev/sdf`, where its controller tells.
+    pub fn attached_as(&self) -> Option<String> {
+        // Any other disk is left in peace: it has nothing to say.
+        self.sysfs.as_ref().and_then(Sysfs::model).filter(|model| model == nvme::EBS)?;
+        nvme::ask(&self.file)?.attached_as
+    }
+
     /// The path that finds this disk again after a reboot, for What=: a by-id link where udev made one.
     ///
     /// The name that carries the serial is preferred, then the shorter one: udev makes `…_1` and `-ns-1`
@@ -260,17 +269,21 @@ impl Device {
             return self.said.clone();
         }
         let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
-        let links = std::fs::read_dir("/dev/disk/by-id").into_iter().flatten().flatten();
-        links
-            .map(|link| link.path())
-            .filter(|link| self.number.is_some() && number_of(link) == self.number)
-            .min_by_key(|link| {
-                let name = link.to_string_lossy().into_owned();
-                let tells = serial.as_ref().is_some_and(|serial| name.contains(serial));
-                (!tells, name.len(), name)
-            })
-            .unwrap_or_else(|| self.said.clone())
+        let is_it = |link: &Path| self.number.is_some() && number_of(link) == self.number;
+        best_link(Path::new("/dev/disk/by-id"), serial.as_deref(), is_it).unwrap_or_else(|| self.said.clone())
     }
+}
+
+/// Of the links in `folder` to this disk the one that says most to a reader. There may be none, or no folder: what
+/// links there are depends on the image's udev rules, systemd's (`…_vol0123`, `…_vol0123_1`) and those of
+/// amazon-ec2-utils (`…_vol0123-ns-1`, and /dev/sdf, which is in no such folder).
+fn best_link(folder: &Path, serial: Option<&str>, is_it: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let links = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    links.map(|link| link.path()).filter(|link| is_it(link)).min_by_key(|link| {
+        let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tells = serial.is_some_and(|serial| name.contains(serial));
+        (!tells, name.len(), name)
+    })
 }
 
 /// The number of the block device at `path`, links followed.
@@ -320,5 +333,45 @@ mod tests {
         assert_eq!(id("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol5afc0745").as_deref(), Some("vol-5afc0745"));
         assert_eq!(id("/dev/xvdb"), None);
         assert_eq!(id("/dev/disk/by-id/nvme-Samsung_990_S6Z1"), None);
+    }
+
+    #[test]
+    fn the_best_link_is_the_one_with_the_serial_whoever_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, other) = (folder.path().join("nvme1n1"), folder.path().join("nvme2n1"));
+        for file in [&disk, &other] {
+            std::fs::write(file, "").unwrap();
+        }
+        let serial = "vol0123456789abcdef0";
+        let ebs = format!("nvme-Amazon_Elastic_Block_Store_{serial}");
+        let of_systemd = [ebs.clone(), format!("{ebs}_1"), "nvme-nvme.1d0f-766f6c30-416d617a-00000001".into()];
+        let of_amazon = [format!("{ebs}-ns-1")];
+        for (made, best) in [
+            (&[][..], None),
+            (&of_systemd, Some(&of_systemd[0])),
+            (&of_systemd[1..], Some(&of_systemd[1])),
+            (&of_systemd[2..], Some(&of_systemd[2])),
+            (&of_amazon, Some(&of_amazon[0])),
+            (&[&of_systemd[..], &of_amazon].concat(), Some(&of_systemd[0])),
+            (&[&of_systemd[2..], &of_amazon].concat(), Some(&of_amazon[0])),
+        ] {
+            let links = tempfile::tempdir().unwrap();
+            for link in made {
+                std::os::unix::fs::symlink(&disk, links.path().join(link)).unwrap();
+            }
+            // Those of another disk, and one that leads nowhere.
+            std::os::unix::fs::symlink(&other, links.path().join("nvme-A")).unwrap();
+            std::os::unix::fs::symlink("../../nvme9n1", links.path().join(format!("nvme-{serial}"))).unwrap();
+            let is_it = |link: &Path| link.canonicalize().is_ok_and(|path| path == disk.canonicalize().unwrap());
+            let found = best_link(links.path(), Some(serial), is_it);
+            assert_eq!(found, best.map(|name| links.path().join(name)), "{made:?}");
+        }
+        assert_eq!(best_link(&folder.path().join("absent"), Some(serial), |_| true), None);
+        // Without a serial to look for: the shortest.
+        let links = tempfile::tempdir().unwrap();
+        for link in ["wwn-0x5000c500a1b2c3d4", "virtio-data"] {
+            std::os::unix::fs::symlink(&disk, links.path().join(link)).unwrap();
+        }
+        assert_eq!(best_link(links.path(), None, |_| true), Some(links.path().join("virtio-data")));
     }
 }

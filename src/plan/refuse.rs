@@ -227,6 +227,14 @@ pub fn unreadable(device: &DeviceFacts, why: &str) -> Refusal {
 
 /// Whether volinit could use the device for a new volume, and why.
 pub fn verdict(device: &DeviceFacts, content: &Content) -> (bool, String) {
+    let (usable, mut why) = usable(device, content);
+    if device.is_instance_store() {
+        why.push_str("; instance store: lost at stop");
+    }
+    (usable, why)
+}
+
+fn usable(device: &DeviceFacts, content: &Content) -> (bool, String) {
     let no = |refusal: Refusal| (false, refusal.found);
     if let Err(refusal) = unusable_device(device) {
         return no(refusal);

@@ -318,3 +318,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_instance_store_is_named_as_such() {
+    let mut disk = facts(blank()).device;
+    assert_eq!(verdict(&disk, &blank()), (true, "blank, would be formatted".into()));
+    disk.model = Some("Amazon Elastic Block Store".into());
+    assert_eq!(verdict(&disk, &blank()), (true, "blank, would be formatted".into()));
+    disk.model = Some("Amazon EC2 NVMe Instance Storage".into());
+    let why = "blank, would be formatted; instance store: lost at stop";
+    assert_eq!(verdict(&disk, &blank()), (true, why.into()));
+    disk.swap = true;
+    assert_eq!(verdict(&disk, &blank()), (false, "is in use as swap space; instance store: lost at stop".into()));
+}

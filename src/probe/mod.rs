@@ -32,7 +32,7 @@ pub use target::{Ownership, Target, TargetState};
 use crate::bytes::Bytes;
 use crate::config::{FsType, Mount, VolumeId};
 use crate::ioctl;
-use crate::locate::{Cloud, Device, Sysfs};
+use crate::locate::{Cloud, Device, Sysfs, nvme};
 use crate::publish::CloudWords;
 use crate::root::Root;
 
@@ -98,6 +98,11 @@ impl DeviceFacts {
     /// Whether the system runs from it.
     pub fn is_root_disk(&self) -> bool {
         self.mounts.iter().any(|mounted| mounted.at == Path::new("/"))
+    }
+
+    /// Whether it is a disk of the EC2 host's own, which another instance has after a stop.
+    pub fn is_instance_store(&self) -> bool {
+        self.model.as_deref() == Some(nvme::INSTANCE_STORE)
     }
 }
 

@@ -212,6 +212,8 @@ pub struct Device {
     pub content: String,
     /// The EBS volume id that it reports.
     pub volume_id: Option<String>,
+    /// The device name that EC2 attached it as, `/dev/sdf`, where its NVMe controller tells.
+    pub attached_as: Option<String>,
     /// Its serial number.
     pub serial: Option<String>,
     /// Its model.
