@@ -7,8 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use volinit::bytes::Bytes;
 use volinit::config::MountPoint;
 use volinit::config::template::{Piece, Word, pieces};
-use volinit::publish::{CloudWords, Words};
 use volinit::publish::template::expand;
+use volinit::publish::{CloudWords, Words};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(template) = std::str::from_utf8(data) else { return };
