@@ -24,6 +24,8 @@ use crate::error::{Failure, Refusal};
 pub struct Claimed {
     /// As EC2 had it when it was looked at last.
     pub volume: Volume,
+    /// The device name that it was attached as, `/dev/sdf`.
+    pub device: String,
     /// Whether this run attached it.
     pub attached_now: bool,
     /// The instance that it was taken from.
@@ -89,7 +91,11 @@ pub async fn hold(ec2: &Ec2, id: &VolumeId, policy: Takeover, patience: &mut Pat
             None => None,
         };
         match takeover::step(&volume, &ec2.me, policy, holder.as_ref(), &history) {
-            Step::Done => return Ok(Claimed { volume, attached_now, taken_from, nic: None }),
+            Step::Done => {
+                let own = volume.attachments.iter().find(|one| one.instance == ec2.me.instance);
+                let device = own.map(|own| own.device.clone()).unwrap_or_default();
+                return Ok(Claimed { volume, device, attached_now, taken_from, nic: None });
+            }
             Step::Wait(what) => patience.pause(&what).await?,
             Step::Held(refusal) => return Err(Missed::Held(refusal)),
             Step::Never(why) => return Err(Missed::Failed(Failure::Failed(anyhow!(why)))),
@@ -115,7 +121,10 @@ pub async fn hold(ec2: &Ec2, id: &VolumeId, policy: Takeover, patience: &mut Pat
                 };
                 info!("{id}: attaching it as {device}");
                 match ec2.api.attach(id, &ec2.me.instance, device).await {
-                    Ok(()) => return Ok(Claimed { volume, attached_now: true, taken_from, nic: None }),
+                    Ok(()) => {
+                        let device = device.clone();
+                        return Ok(Claimed { volume, device, attached_now: true, taken_from, nic: None });
+                    }
                     Err(error) if error.means == Means::SlotTaken => {
                         // The kernel's names say nothing of an AMI's own mapping, and EC2 does not list it either.
                         name = names.next();

@@ -1,13 +1,14 @@
 //! The source `ebs`: an EBS volume by the serial that its disk reports. One that is attached needs no API, no
 //! credentials and no network; for one that is not, EC2 is asked where the config allows it.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use log::{debug, info};
 
-use super::{Cloud, Device, Effort, Sysfs, wait};
+use super::{Cloud, Device, Effort, Sysfs, wait, xen};
 use crate::config::template::{self, Piece, Word};
 use crate::config::{Ebs, EbsVolume, Interface, Volume, VolumeId};
 use crate::error::Failure;
@@ -42,7 +43,7 @@ pub fn locate(
     }
     match (effort, ebs.attach, &known) {
         (Effort::Bring, true, _) => attach(volume, ebs, pair, last.as_ref(), root),
-        (Effort::Bring, false, Some(id)) => arrives(id, ebs.timeout),
+        (Effort::Bring, false, Some(id)) => arrives(id, ebs.timeout, || find(id)),
         (Effort::Bring, false, None) => Err(Failure::Usage(anyhow!(
             "only EC2 knows which volume has these tags: say `attach: true`, or name the volume by its id"
         ))),
@@ -80,11 +81,15 @@ pub fn find(id: &VolumeId) -> Result<Option<Device>, Failure> {
     }
 }
 
-/// Waits for the disk.
-fn arrives(id: &VolumeId, timeout: Duration) -> Result<Device, Failure> {
+/// Waits for the disk that `find` looks for.
+fn arrives(
+    id: &VolumeId,
+    timeout: Duration,
+    find: impl FnMut() -> Result<Option<Device>, Failure>,
+) -> Result<Device, Failure> {
     let _waiting = progress::start(|| format!("waiting for the disk of {id}"));
     // devtmpfs makes the node in this folder.
-    let found = wait::until(Path::new("/dev/nvme"), timeout, || find(id))?;
+    let found = wait::until(Path::new("/dev/nvme"), timeout, find)?;
     found.ok_or_else(|| absent(Some(id), timeout))
 }
 
@@ -136,9 +141,14 @@ fn attach(
     })?;
     let id = claimed.volume.id.clone();
     let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
-    let mut device = arrives(&id, left).map_err(|failure| match failure {
+    let xen = fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen");
+    let find = || match find(&id)? {
+        None if xen => xen::find(Path::new("/dev"), &claimed.device, claimed.volume.size, &id),
+        found => Ok(found),
+    };
+    let mut device = arrives(&id, left, find).map_err(|failure| match failure {
         Failure::Absent(_) => Failure::Absent(anyhow!(
-            "EC2 attached {id}, but no disk with its serial has come after {} s: see the kernel's log",
+            "EC2 attached {id}, but no disk of it has come after {} s: see the kernel's log",
             began.elapsed().as_secs()
         )),
         other => other,

@@ -50,6 +50,8 @@ pub struct Device {
     pub pending: Vec<String>,
     /// The file behind an image.
     pub image: Option<PathBuf>,
+    /// The volume that it is by EC2's word and its name, where a disk reports no serial (Xen).
+    pub named: Option<VolumeId>,
     /// What EC2 said of it in this run.
     pub cloud: Option<Cloud>,
     /// What EC2 said of it, in this run or the one that attached it, for metadata.
@@ -206,6 +208,7 @@ impl Device {
             diskseq: None,
             pending: vec![],
             image: None,
+            named: None,
             cloud: None,
             words: CloudWords::default(),
         }
@@ -248,9 +251,10 @@ impl Device {
         Ok(())
     }
 
-    /// The EBS volume id that the device itself reports.
+    /// The EBS volume id that the device itself reports, or that EC2 says it is where no disk reports any.
     pub fn volume_id(&self) -> Option<VolumeId> {
-        self.sysfs.as_ref().and_then(Sysfs::serial).as_deref().and_then(VolumeId::from_serial)
+        let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
+        serial.as_deref().and_then(VolumeId::from_serial).or_else(|| self.named.clone())
     }
 
     /// The device name that EC2 attached this volume as, `/dev/sdf`, where its controller tells.

@@ -1,4 +1,39 @@
-//! What the kernel calls a volume on Xen, where no serial tells which disk is which. Pure.
+//! What the kernel calls a volume on Xen, where no serial tells which disk is which.
+
+use std::path::Path;
+
+use log::warn;
+
+use super::Device;
+use crate::bytes::Bytes;
+use crate::config::VolumeId;
+use crate::error::Failure;
+
+/// The disk in `folder` of a volume that EC2 attached as `attached_as`, and that has this size by EC2's word. `None` where
+/// none is there yet; and where two could be it, since then neither is known to be.
+pub fn find(folder: &Path, attached_as: &str, size: Bytes, id: &VolumeId) -> Result<Option<Device>, Failure> {
+    let mut found = Vec::new();
+    for name in candidates(attached_as) {
+        match Device::open(&folder.join(name)) {
+            Ok(device) if device.size == size && device.volume_id().is_none() => found.push(device),
+            Ok(_) => {}
+            Err(error) if super::comes_later(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (found.pop(), found.pop()) {
+        (Some(only), None) => Ok(Some(Device { named: Some(id.clone()), ..only })),
+        (Some(one), Some(other)) => {
+            warn!(
+                "{id} may be {} or {}: name the device in place of the volume",
+                one.path.display(),
+                other.path.display()
+            );
+            Ok(None)
+        }
+        (None, _) => Ok(None),
+    }
+}
 
 /// The kernel's names, without `/dev/`, that a volume may have that EC2 attached as `attached_as` (`/dev/sdf` or `sdf`),
 /// the likeliest first; none for a name that EC2 does not give.
@@ -36,6 +71,22 @@ fn shifted(letters: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_that_could_be_it_neither_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = VolumeId::parse("vol-5afc0745").unwrap();
+        let make = |name: &str, size| std::fs::File::create(folder.path().join(name)).unwrap().set_len(size).unwrap();
+        let found = || find(folder.path(), "/dev/sdf", Bytes::gib(1), &id).unwrap();
+        assert!(found().is_none());
+        make("xvdf", 1 << 29);
+        assert!(found().is_none(), "it has another size");
+        make("xvdj", 1 << 30);
+        let only = found().unwrap();
+        assert_eq!((only.path, only.named), (folder.path().join("xvdj"), Some(id.clone())));
+        make("xvdf", 1 << 30);
+        assert!(found().is_none(), "each of the two could be it");
+    }
 
     #[test]
     fn the_kernel_s_names_of_an_attached_one() {
