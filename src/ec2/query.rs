@@ -147,9 +147,7 @@ impl Call {
         let credentials = provider.provide_credentials().await.with_context(signing)?.into();
         let region = config.region().map_or(me.region.as_str(), AsRef::as_ref);
         let endpoint = self.endpoint(config, region);
-        let encoded = |text: &str| aws_smithy_http::query::fmt_string(text);
-        let form: Vec<String> = self.form.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
-        let form = form.join("&");
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.form).finish();
         let mut request = HttpRequest::new(SdkBody::from(form.as_str()));
         request.set_method("POST").with_context(signing)?;
         request.set_uri(format!("{}/", endpoint.trim_end_matches('/'))).with_context(signing)?;
