@@ -234,6 +234,8 @@ fn every_json_document_is_as_its_schema_says() {
     let devices = document(&["devices"], 0);
     let row = devices["devices"].as_array().unwrap().iter().find(|row| row["device"] == disk.name()).unwrap();
     assert_eq!((&row["content"], &row["usable"]), (&"ext4".into(), &false.into()), "{row}");
+    // A loop device has no controller to ask, and that is no error.
+    assert_eq!((&row["volume_id"], &row["attached_as"]), (&Value::Null, &Value::Null), "{row}");
 
     assert_eq!(document(&["release"], 0)["volumes"][0]["done"][0], "unmounted from /data/pg");
     assert_eq!(document(&["release"], 0)["volumes"][0]["outcome"], "unchanged");
