@@ -59,12 +59,22 @@ impl fmt::Display for ApiError {
         match (code, means) {
             (Some(_), Means::Forbidden) => write!(
                 f,
-                "ec2:{action} is not allowed: give the instance's role this action (packaging/iam has the least \
-                 policy). EC2 says: {message}"
+                "{}:{action} is not allowed: give the instance's role this action (packaging/iam has the least \
+                 policy). AWS says: {message}",
+                service(action)
             ),
             (Some(code), _) => write!(f, "{action}: {code}: {message}"),
             (None, _) => write!(f, "{action}: {message}"),
         }
+    }
+}
+
+/// The service, as policies name it.
+fn service(action: &str) -> &'static str {
+    match action {
+        "SignalResource" => "cloudformation",
+        "CompleteLifecycleAction" => "autoscaling",
+        _ => "ec2",
     }
 }
 

@@ -1,7 +1,7 @@
 //! EC2: which instance this is, and what is attached to it. Behind the cargo feature `ec2`; a run that finds its
 //! volumes attached never comes here, and opens no socket.
 //!
-//! [`connect`] makes the client, [`api`] and [`query`] make calls, [`answer`] and [`takeover`] judge (they are pure),
+//! `connect` makes the client, [`api`] and [`query`] make calls, [`answer`] and [`takeover`] judge (they are pure),
 //! [`claim`] and [`interface`] do, with the patience of [`wait`].
 
 pub mod answer;

@@ -1,14 +1,13 @@
 //! The source `ebs`: an EBS volume by the serial that its disk reports. One that is attached needs no API, no
 //! credentials and no network; for one that is not, EC2 is asked where the config allows it.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use log::{debug, info};
 
-use super::{Cloud, Device, Effort, Sysfs, wait, xen};
+use super::{Cloud, Device, Effort, Sysfs, wait};
 use crate::config::template::{self, Piece, Word};
 use crate::config::{Ebs, EbsVolume, Interface, Volume, VolumeId};
 use crate::error::Failure;
@@ -141,9 +140,9 @@ fn attach(
     })?;
     let id = claimed.volume.id.clone();
     let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
-    let xen = fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen");
+    let on_xen = std::fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen");
     let find = || match find(&id)? {
-        None if xen => xen::find(Path::new("/dev"), &claimed.device, claimed.volume.size, &id),
+        None if on_xen => super::xen::find(Path::new("/dev"), &claimed.device, claimed.volume.size, &id),
         found => Ok(found),
     };
     let mut device = arrives(&id, left, find).map_err(|failure| match failure {

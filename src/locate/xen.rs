@@ -10,28 +10,27 @@ use crate::config::VolumeId;
 use crate::error::Failure;
 
 /// The disk in `folder` of a volume that EC2 attached as `attached_as`, and that has this size by EC2's word. `None` where
-/// none is there yet; and where two could be it, since then neither is known to be.
+/// it is not there yet, and where it is not known which name this kernel gives it: the other one may be another volume.
 pub fn find(folder: &Path, attached_as: &str, size: Bytes, id: &VolumeId) -> Result<Option<Device>, Failure> {
-    let mut found = Vec::new();
-    for name in candidates(attached_as) {
-        match Device::open(&folder.join(name)) {
-            Ok(device) if device.size == size && device.volume_id().is_none() => found.push(device),
-            Ok(_) => {}
-            Err(error) if super::comes_later(&error) => {}
-            Err(error) => return Err(error.into()),
+    let candidates = candidates(attached_as);
+    // The disk that the system runs from is attached as sda1, and tells how this kernel counts.
+    let there = |letter| ["", "1"].iter().any(|part| folder.join(format!("xvd{letter}{part}")).exists());
+    let name = match (candidates.as_slice(), there('a'), there('e')) {
+        ([only], ..) => only,
+        ([same, _], true, _) => same,
+        ([_, shifted], false, true) => shifted,
+        _ => {
+            warn!("{id}: this kernel's names for disks are not known: name the device in place of the volume");
+            return Ok(None);
         }
-    }
-    match (found.pop(), found.pop()) {
-        (Some(only), None) => Ok(Some(Device { named: Some(id.clone()), ..only })),
-        (Some(one), Some(other)) => {
-            warn!(
-                "{id} may be {} or {}: name the device in place of the volume",
-                one.path.display(),
-                other.path.display()
-            );
-            Ok(None)
+    };
+    match Device::open(&folder.join(name)) {
+        Ok(device) if device.size == size && device.volume_id().is_none() => {
+            Ok(Some(Device { named: Some(id.clone()), ..device }))
         }
-        (None, _) => Ok(None),
+        Ok(_) => Ok(None),
+        Err(error) if super::comes_later(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -73,19 +72,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_that_could_be_it_neither_is() {
+    fn the_root_disk_tells_which_name_it_has() {
         let folder = tempfile::tempdir().unwrap();
         let id = VolumeId::parse("vol-5afc0745").unwrap();
         let make = |name: &str, size| std::fs::File::create(folder.path().join(name)).unwrap().set_len(size).unwrap();
-        let found = || find(folder.path(), "/dev/sdf", Bytes::gib(1), &id).unwrap();
-        assert!(found().is_none());
-        make("xvdf", 1 << 29);
-        assert!(found().is_none(), "it has another size");
-        make("xvdj", 1 << 30);
-        let only = found().unwrap();
-        assert_eq!((only.path, only.named), (folder.path().join("xvdj"), Some(id.clone())));
+        let found = || find(folder.path(), "/dev/sdf", Bytes::gib(1), &id).unwrap().map(|device| device.path);
         make("xvdf", 1 << 30);
-        assert!(found().is_none(), "each of the two could be it");
+        make("xvdj", 1 << 30);
+        assert_eq!(found(), None, "it may be either");
+        make("xvde1", 1 << 30);
+        assert_eq!(found(), Some(folder.path().join("xvdj")));
+        make("xvda1", 1 << 30);
+        assert_eq!(found(), Some(folder.path().join("xvdf")));
+        make("xvdf", 1 << 29);
+        assert_eq!(found(), None, "it has another size, and the other name is another disk's");
     }
 
     #[test]
