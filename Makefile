@@ -27,7 +27,7 @@ GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils er
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
 # What tests/vm makes its machine of and boots it with.
 VM_NEEDS := binutils busybox-static cpio kmod qemu-system-x86
-TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) e2fsprogs file g++ git man-db mdadm strace systemd xfsprogs
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) e2fsprogs file g++ git man-db mdadm python3-venv strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
@@ -45,6 +45,7 @@ help: ## List what can be made
 .PHONY: deps
 deps: ## Install Debian's packages that the tests need, where one is missing
 	@packaging/deps.sh $(TEST_NEEDS)
+	@packaging/moto.sh $(TARGET_DIR)/moto
 
 .PHONY: build
 build: ## Build volinit with debug information: target/*/debug/volinit

@@ -5,6 +5,7 @@
 mod rig;
 
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -173,4 +174,19 @@ fn a_partition_and_its_whole_disk_are_one_lock_and_the_disk_is_refused() {
     assert_eq!(up.status.code(), Some(0), "{up:?}");
     assert_eq!(whole.status.code(), Some(3), "{whole:?}");
     assert!(!kept.is_empty(), "what the partition holds was overwritten: {up:?} {whole:?}");
+}
+
+#[test]
+fn who_has_the_disk_exclusively_for_a_moment_is_waited_for() {
+    let mut rig = Rig::new();
+    let disk = rig.disk(SIZE);
+    rig.config(&format!("volumes:\n  pg:\n    source: {{ device: {} }}\n    mount: /data/pg\n", disk.name()));
+    let held = fs::File::options().read(true).custom_flags(nix::libc::O_EXCL).open(&disk.device).unwrap();
+    let holder = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(500));
+        drop(held);
+    });
+    let ran = rig.volinit(&["up"]);
+    holder.join().unwrap();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }

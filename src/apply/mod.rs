@@ -1,5 +1,6 @@
 //! [`Plan`] -> effects: one a file, in the order of the plan, under the disk's lock.
 
+mod busy;
 mod check;
 mod format;
 mod grow;

@@ -10,6 +10,7 @@ use log::warn;
 use nix::errno::Errno;
 use sys_mount::{MountFlags, UnmountFlags, unmount};
 
+use super::busy::patiently;
 use super::check::check;
 use crate::config::FsType;
 use crate::error::Failure;
@@ -41,12 +42,8 @@ fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> R
     fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
     let (flags, data) = split(options);
     let _running = progress::start(mounting);
-    sys_mount::Mount::builder()
-        .fstype(kind.name())
-        .flags(flags)
-        .data(&data)
-        .mount(&device.path, at)
-        .map_err(|error| anyhow!(error).context(format!("{}{}", mounting(), hint(kind))))?;
+    let mount = || sys_mount::Mount::builder().fstype(kind.name()).flags(flags).data(&data).mount(&device.path, at);
+    patiently(mount).map_err(|error| anyhow!(error).context(format!("{}{}", mounting(), hint(kind))))?;
 
     // The kernel opened the path once more: prove that the name still led to the disk that was looked at.
     let about = probe::about(device)?;

@@ -94,7 +94,7 @@ impl Which<'_> {
     /// would be an error for all
     /// (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>).
     fn filters(&self, id: &str) -> Vec<Filter> {
-        let filter = |name: String, value: &str| Filter::builder().name(name).values(literally(value)).build();
+        let filter = |name: String, value: &str| Filter::builder().name(name).values(filtered(value)).build();
         match self {
             Which::Id(value) => vec![filter(id.to_owned(), value)],
             Which::Tags(tags) => tags.iter().map(|(key, value)| filter(format!("tag:{key}"), value)).collect(),
@@ -110,10 +110,11 @@ impl Which<'_> {
     }
 }
 
-/// `*` and `?` are wildcards in a filter
-/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Filter.html>).
-fn literally(value: &str) -> String {
-    value.chars().flat_map(|c| matches!(c, '*' | '?' | '\\').then_some('\\').into_iter().chain([c])).collect()
+/// `*` and `?` are wildcards in a filter, and `\` takes that away
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Filter.html>), but not for everyone who speaks EC2. So any
+/// one character may stand in their place here, and what is told is compared.
+fn filtered(value: &str) -> String {
+    value.replace(['*', '?', '\\'], "?")
 }
 
 impl Api {

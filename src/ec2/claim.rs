@@ -73,7 +73,7 @@ const NAMES: std::ops::RangeInclusive<char> = 'f'..='p';
 /// # Errors
 /// [`Missed::Held`] where another instance has it and keeps it.
 pub async fn hold(ec2: &Ec2, id: &VolumeId, policy: Takeover, patience: &mut Patience) -> Result<Claimed, Missed> {
-    let mut names = NAMES.map(|letter| format!("/dev/sd{letter}"));
+    let mut names = NAMES.map(|letter| format!("/dev/sd{letter}")).filter(|name| ec2.take_name(name));
     let mut name = names.next();
     let (mut attached_now, mut taken_from) = (false, None);
     let mut history = History::default();

@@ -50,12 +50,14 @@ pub struct Ec2 {
     config: Option<aws_config::SdkConfig>,
     /// The volumes that one of this run's own entries has chosen from a pool.
     taken: Mutex<BTreeSet<VolumeId>>,
+    /// The device names that this run has asked for: several volumes are attached at once.
+    names: Mutex<BTreeSet<String>>,
 }
 
 impl Ec2 {
     /// With a client that is there already: the tests have clocks and clouds of their own.
     pub fn new(api: Api, me: Me) -> Ec2 {
-        Ec2 { api, me, imds: None, config: None, taken: Mutex::default() }
+        Ec2 { api, me, imds: None, config: None, taken: Mutex::default(), names: Mutex::default() }
     }
 
     /// The tags that are asked for, with the instance's own values where they stand for them.
@@ -82,6 +84,11 @@ impl Ec2 {
 
     fn taken(&self) -> std::sync::MutexGuard<'_, BTreeSet<VolumeId>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this device name has not been asked for yet; it is from now on.
+    fn take_name(&self, name: &str) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
     }
 
     fn is_taken(&self, id: &VolumeId) -> bool {

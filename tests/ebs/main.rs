@@ -4,6 +4,7 @@
 
 #[path = "../ec2/mod.rs"]
 mod ec2;
+mod moto;
 mod node;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -25,7 +25,10 @@ pub const ZONE: &str = "eu-central-1a";
 /// An account in a region, and what its volumes hold.
 pub struct Region {
     pub cloud: Cloud,
-    pub server: Server,
+    #[expect(dead_code, reason = "it serves as long as it lives")]
+    server: Server,
+    /// Where its API is; moto's in place of our own, for the tests with moto.
+    pub endpoint: String,
     disks: TempDir,
     nodes: Arc<Mutex<BTreeMap<String, PathBuf>>>,
 }
@@ -52,13 +55,19 @@ impl Region {
                 _ => {}
             }
         });
-        Region { server: Server::start(&cloud, 1.0), cloud, disks, nodes }
+        let server = Server::start(&cloud, 1.0);
+        Region { endpoint: server.url(), server, cloud, disks, nodes }
     }
 
     /// A volume of 1 GiB, blank; more of it by the cloud's own words.
     pub fn volume(&self, id: &str) -> crate::ec2::setup::NewVolume {
-        fs::File::create(self.file(id)).unwrap().set_len(1 << 30).unwrap();
+        self.blank(id);
         self.cloud.volume(id, ZONE, 1)
+    }
+
+    /// What a blank volume of 1 GiB holds.
+    pub fn blank(&self, id: &str) {
+        fs::File::create(self.file(id)).unwrap().set_len(1 << 30).unwrap();
     }
 
     /// The disk of a volume becomes larger, as its kernel sees it.
@@ -68,6 +77,22 @@ impl Region {
         let loops =
             tool(["losetup", "--noheadings", "--output", "NAME", "--associated", self.file(id).to_str().unwrap()]);
         tool(["losetup", "--set-capacity", loops.trim()]);
+    }
+
+    /// The disk of a volume appears on a node, or goes.
+    pub fn plug(&self, instance: &str, volume: &str, there: bool) {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        match (nodes.get(instance), there) {
+            (Some(node), true) => plug(node, &self.file(volume), volume),
+            (Some(node), false) => unplug(node, volume),
+            (None, _) => {}
+        }
+    }
+
+    /// The link of an interface appears on a node.
+    pub fn link(&self, instance: &str, mac: &str) {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.get(instance).inspect(|node| write(&node.join("net/ens6"), "address", mac));
     }
 
     /// What a volume holds.
@@ -124,7 +149,7 @@ impl Node<'_> {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
             command.env_remove(name);
         }
-        command.env("AWS_ENDPOINT_URL", self.region.server.url());
+        command.env("AWS_ENDPOINT_URL", &self.region.endpoint);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url());
         command.env("HOME", "/nonexistent");
         command

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use anyhow::{Context, Result, anyhow};
 use nix::libc::{EBUSY, O_DIRECT, O_EXCL};
 
+use crate::apply::busy::patiently;
 use crate::bytes::Bytes;
 use crate::ioctl;
 use crate::locate::Device;
@@ -30,7 +31,7 @@ impl Disk {
         // A file that stands for a disk is in nobody's mount table.
         let exclusive = if device.number.is_some() { O_EXCL } else { 0 };
         options.read(true).write(true).custom_flags(O_DIRECT | exclusive);
-        let file = match options.open(&device.path) {
+        let file = match patiently(|| options.open(&device.path)) {
             Err(error) if error.raw_os_error() == Some(EBUSY) => {
                 return Err(anyhow!(
                     "{} is in use, though this process sees no mount of it: by another mount namespace, LVM, md or \
