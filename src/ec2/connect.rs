@@ -4,6 +4,7 @@
 //! `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `…_MODE=IPv6`
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -17,10 +18,11 @@ use aws_sdk_ec2::error::DisplayErrorContext;
 use aws_smithy_dns::HickoryDnsResolver;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use log::info;
+use log::{info, warn};
 use tokio::sync::OnceCell;
 
 use super::{Api, Ec2, Me};
@@ -71,15 +73,30 @@ pub fn retries() -> RetryConfig {
 
 /// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
 pub(super) fn http() -> SharedHttpClient {
-    let tls = tls::TlsContext::builder().build().expect("the system's certificates are taken when they are needed");
-    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_with_resolver(Dns::default())
+    Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls())
+        .build_with_resolver(Dns::default())
 }
 
 /// A connection of its own, for what no SDK client does.
 pub(super) fn connector() -> Connector {
-    let tls = tls::TlsContext::builder().build().expect("the system's certificates are taken when they are needed");
-    let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls);
+    let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls());
     builder.build_with_resolver(Dns::default())
+}
+
+/// The system's certificates. Where it has none, the SDK says nothing (a debug build of it panics) and later knows no
+/// issuer; the metadata service and an endpoint of `http://` need none.
+fn tls() -> TlsContext {
+    static ANY: LazyLock<bool> = LazyLock::new(|| {
+        let any = !rustls_native_certs::load_native_certs().certs.is_empty();
+        if !any {
+            warn!("this system has no CA certificates, so no https:// can be trusted: install ca-certificates");
+        }
+        any
+    });
+    let trust = TrustStore::empty().with_native_roots(*ANY);
+    TlsContext::builder().with_trust_store(trust).build().expect("nothing of it is checked here")
 }
 
 /// DNS by itself: a static glibc has no getaddrinfo. /etc/resolv.conf is read at the first name, so that a run whose
