@@ -106,6 +106,7 @@ test-faults: deps ## Run all that goes wrong on purpose, and print how often: po
 faults:
 	TMPDIR=/dev/shm cargo test $(CARGO_ARGS) --test faults -- --nocapture
 	@$(MAKE) powercut
+	@$(MAKE) hotplug
 
 .PHONY: test-powercut
 test-powercut: deps ## Cut the power of virtual machines, POWERCUTS=20 times, and look for what they had synced
@@ -114,6 +115,14 @@ test-powercut: deps ## Cut the power of virtual machines, POWERCUTS=20 times, an
 .PHONY: powercut
 powercut:
 	cargo test $(CARGO_ARGS) --test powercut -- --nocapture
+
+.PHONY: test-vm
+test-vm: deps ## Plug a volume into a running virtual machine, as EC2 does, and look for its data on the next one
+	@$(MAKE) hotplug
+
+.PHONY: hotplug
+hotplug:
+	cargo test $(CARGO_ARGS) --test hotplug -- --nocapture
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root

@@ -50,7 +50,7 @@ base() {
     cp /etc/mke2fs.conf "$root/etc/"
     # modprobe of kmod tells, in the order of loading, what a module needs.
     depmod -b "$work/kernel" "${modules##*/}"
-    for module in xfs btrfs crc32c_generic crc32c_intel virtio_pci virtio_blk; do
+    for module in xfs btrfs crc32c_generic crc32c_intel virtio_pci virtio_blk virtio_net nvme; do
         modprobe -d "$work/kernel" -S "${modules##*/}" --show-depends "$module" | sed -n 's/^insmod //p'
     done | sort -u | while read -r file; do
         install -D "$file" "$root/lib/modules/${file#"$work"/kernel/lib/modules/}"

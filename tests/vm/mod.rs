@@ -1,14 +1,15 @@
-//! A small virtual machine: Debian's cloud kernel and an initramfs of ours under QEMU, without KVM, with one
-//! disk whose power the test holds in its hand.
+//! A small virtual machine: Debian's cloud kernel and an initramfs of ours under QEMU, without KVM. Its disk is one
+//! whose power the test holds in its hand, or there is none until one is plugged in.
 
 pub mod disk;
+pub mod qmp;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -70,24 +71,53 @@ impl Vm {
     /// Boots from `initramfs`, with `image` as its disk and `words` on the kernel's command line. `clock` is what
     /// QEMU's -rtc takes.
     pub fn boot(initramfs: &Path, image: &Path, words: &str, clock: &str, cut_at: Option<u64>, chance: Chance) -> Vm {
-        let (socket, console) = (image.with_extension("sock"), image.with_extension("console"));
+        let socket = image.with_extension("sock");
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
+        let nbd = format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display());
+        // Not QEMU's NVMe: it takes a write with force-unit-access and leaves it in the cache.
+        let disk = "virtio-blk-pci,drive=disk,serial=powercut";
+        let (mut vm, send) = Vm::start(initramfs, image, words, &["-rtc", clock, "-blockdev", &nbd, "-device", disk]);
+        let file = File::options().read(true).write(true).open(image).unwrap();
+        let mut disk = Disk::new(file, cut_at, chance);
+        vm.disk = Some(thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            disk.serve(&stream, || drop(send.send(Event::Cut)));
+            disk.steps
+        }));
+        vm
+    }
+
+    /// The same without a disk, in a network in which this machine is 10.0.2.2, with a port into which
+    /// [`qmp::Qmp`] plugs one. It does what it is told by [`Vm::run`].
+    pub fn serving(initramfs: &Path, name: &Path, words: &str) -> (Vm, qmp::Qmp) {
+        let socket = name.with_extension("qmp");
+        let qmp = format!("unix:{},server=on,wait=off", socket.display());
+        // An empty romfile: nothing boots from the network, and looking for something takes time.
+        let network = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="];
+        let port = format!("pcie-root-port,id={},chassis=1,slot=1", qmp::PORT);
+        let hardware = [&network[..], &["-device", &port, "-qmp", &qmp]].concat();
+        let (vm, _) = Vm::start(initramfs, name, &format!("job=serve {words}"), &hardware);
+        assert_eq!(vm.next(), Event::Said("ready".into()), "{}", vm.console());
+        (vm, qmp::Qmp::connect(&socket))
+    }
+
+    /// `name` is what the files beside it are called after.
+    fn start(initramfs: &Path, name: &Path, words: &str, hardware: &[&str]) -> (Vm, Sender<Event>) {
+        let console = name.with_extension("console");
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg", "-M", "q35", "-cpu", "Nehalem", "-smp", "1", "-m", "384"])
-            .args(["-nodefaults", "-display", "none", "-no-reboot", "-rtc", clock, "-kernel"])
+            .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
             .arg(initramfs.with_file_name("kernel"))
             .arg("-initrd")
             .arg(initramfs)
             // no_timer_check: on a busy machine an emulated timer may not tick while the kernel tries it, and it panics.
             .args(["-append", &format!("console=ttyS0 quiet panic=-1 no_timer_check {words}")])
-            .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio", "-blockdev"])
-            .arg(format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display()))
-            // Not QEMU's NVMe: it takes a write with force-unit-access and leaves it in the cache.
-            .args(["-device", "virtio-blk-pci,drive=disk,serial=powercut"])
-            .stdin(Stdio::null())
+            .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"])
+            .args(hardware)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(image.with_extension("qemu")).unwrap())
+            .stderr(File::create(name.with_extension("qemu")).unwrap())
             .spawn()
             .expect("this test needs qemu-system-x86_64 (`make deps` installs all)");
 
@@ -102,14 +132,21 @@ impl Vm {
             }
             let _ = said.send(Event::Gone);
         });
-        let file = File::options().read(true).write(true).open(image).unwrap();
-        let mut disk = Disk::new(file, cut_at, chance);
-        let disk = thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            disk.serve(&stream, || drop(send.send(Event::Cut)));
-            disk.steps
-        });
-        Vm { qemu, events, disk: Some(disk), console, started: Instant::now() }
+        (Vm { qemu, events, disk: None, console, started: Instant::now() }, send)
+    }
+
+    /// A line for the shell of a [`Vm::serving`]: the exit code, and all that was printed.
+    pub fn run(&mut self, line: &str) -> (u8, String) {
+        writeln!(self.qemu.stdin.as_mut().unwrap(), "{line}").unwrap();
+        let mut out = String::new();
+        loop {
+            let Event::Said(said) = self.next() else { panic!("{line}: the machine is gone: {}", self.console()) };
+            if let Some(code) = said.strip_prefix("exit ") {
+                return (code.parse().unwrap(), out);
+            }
+            out += said.strip_prefix("| ").unwrap_or(&said);
+            out.push('\n');
+        }
     }
 
     /// What comes next; a machine from which nothing comes for two minutes hangs.
@@ -121,8 +158,10 @@ impl Vm {
         }
     }
 
+    /// What the kernel and /init had to say, and QEMU itself.
     pub fn console(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+        let files = [self.console.clone(), self.console.with_extension("qemu")];
+        files.map(|file| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()).concat()
     }
 
     pub fn age(&self) -> Duration {
@@ -133,16 +172,15 @@ impl Vm {
     pub fn kill(&mut self) -> u64 {
         let _ = self.qemu.kill();
         self.qemu.wait().unwrap();
+        let Some(disk) = self.disk.take() else { return 0 };
         // One that ended before it came to its disk: the server still waits for it.
         let _ = std::os::unix::net::UnixStream::connect(self.console.with_extension("sock"));
-        self.disk.take().map_or(0, |disk| disk.join().unwrap_or(0))
+        disk.join().unwrap_or(0)
     }
 }
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        if self.disk.is_some() {
-            self.kill();
-        }
+        self.kill();
     }
 }
