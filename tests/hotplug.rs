@@ -36,6 +36,9 @@ const CONFIG: &str = "volumes:
 publish: [fleet]
 ";
 
+/// What takes longer is printed with what the kernel says.
+const SLOW: Duration = Duration::from_secs(30);
+
 /// The ports of the machines that run, by instance.
 type Ports = Arc<Mutex<BTreeMap<String, Qmp>>>;
 
@@ -169,7 +172,11 @@ impl Machine {
         let began = Instant::now();
         let (ended, out) = self.vm.run(&format!("volinit {words}"));
         assert_eq!(ended, code, "{}: volinit {words}: {out}\n{}", self.name, self.vm.console());
-        println!("{}: `volinit {words}` took {:.1} s", self.name, began.elapsed().as_secs_f32());
+        let took = began.elapsed();
+        println!("{}: `volinit {words}` took {:.1} s", self.name, took.as_secs_f32());
+        if took > SLOW {
+            println!("{out}{}", self.vm.run("dmesg | tail -n 30").1);
+        }
         out
     }
 
