@@ -232,13 +232,23 @@ pub fn wait_for_size(_: &mut Device, _: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long the kernel takes at most to let go of a disk that EC2 has detached.
+#[cfg(feature = "ec2")]
+const GONE: Duration = Duration::from_secs(30);
+
 /// Detaches the volume from this instance and waits until others can have it; says what was done.
 #[cfg(feature = "ec2")]
 pub fn detach(volume: &Volume, ebs: &Ebs, root: &Root) -> Result<Option<String>, Failure> {
     use crate::ec2::{self, claim, wait::Patience};
+    use log::warn;
     let Some(id) = known(volume, ebs, root) else { return Ok(None) };
     let here = ec2::with(async |ec2| Ok(claim::give_back(ec2, &id, &mut Patience::new(ebs.timeout)).await?))?;
     state::forget_attached(root, &volume.name)?;
+    // A disk that is yet to go would be taken for the volume by the next `up`. Where it stays, EC2's word stands.
+    if let Ok(None) = wait::until(Path::new("/dev/nvme"), GONE, || Ok::<_, Failure>(find(&id)?.is_none().then_some(())))
+    {
+        warn!("{id} is detached, but its disk is still there after {} s", GONE.as_secs());
+    }
     Ok(here.then(|| format!("{id} detached")))
 }
 
