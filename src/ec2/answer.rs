@@ -95,6 +95,8 @@ fn meaning(code: &str, message: &str) -> Means {
         | "Server.Unavailable"
         | "Server.InternalError" => Means::Unknown,
         "VolumeInUse" | "InvalidNetworkInterface.InUse" | "InvalidInterface.InUse" => Means::InUse,
+        // Of a detach (hashicorp/terraform#9023); the missing space is AWS's.
+        "IncorrectState" if message.contains("is in the 'available' state") => Means::NotAttached,
         "IncorrectState" | "IncorrectInstanceState" | "InvalidState" => Means::NotNow,
         // A volume that is being modified, until it is `optimizing` (amazon.aws#1558).
         "OperationNotPermitted" if message.contains("modification state") => Means::NotNow,
@@ -127,6 +129,8 @@ mod tests {
             ("AttachmentLimitExceeded", "You may attach up to 27 devices", Means::Never),
             ("InvalidVolume.NotFound", "The volume 'vol-1' does not exist.", Means::Missing),
             ("InvalidAttachment.NotFound", "", Means::NotAttached),
+            ("IncorrectState", "Volume 'vol-1'is in the 'available' state.", Means::NotAttached),
+            ("IncorrectInstanceState", "Unable to detach volume 'vol-1' from instance 'i-0a'.", Means::NotNow),
             ("RequestLimitExceeded", "Request limit exceeded.", Means::Throttled),
             ("Server.Unavailable", "", Means::Unknown),
             ("UnauthorizedOperation", "You are not authorized to perform this operation.", Means::Forbidden),

@@ -38,8 +38,10 @@ pub struct History {
     /// The instance that had it when it was first looked at. It is taken by force from that one only: whoever has it
     /// since then has come up while this node waited.
     pub first_holder: Option<String>,
-    /// For how long the plain detach that was asked for has been without effect.
+    /// For how long the plain detach that this run asked for has been without effect.
     pub detaching: Option<Duration>,
+    /// Whether this run has asked for it by force.
+    pub forced: bool,
 }
 
 /// What to do next for `volume`. `holder` is the state of the instance that it is attached to, `None` where EC2 knows
@@ -100,15 +102,17 @@ fn from_another(
         Step::Held(Refusal { subject: id.to_string(), found, way_out: way_out.to_owned(), written: false })
     };
     let going = matches!(state, AttachmentState::Detaching | AttachmentState::Busy);
+    let plainly = |why: String| Step::Detach { instance: instance.to_owned(), force: false, why };
     match (history.detaching, forced_after) {
-        (Some(asked), Some(after)) if going && asked >= after => {
+        (Some(asked), Some(after)) if going && asked >= after && !history.forced => {
             let why = format!("its detach from {instance} has been `{}` for {} s", state.as_str(), asked.as_secs());
             return Step::Detach { instance: instance.to_owned(), force: true, why };
         }
+        // Asked for by an earlier run of ours, perhaps: how long that is ago nobody knows, so the time begins anew.
+        (None, Some(_)) if going => return plainly(format!("it is being detached (`{}`)", state.as_str())),
         _ if going => return Step::Wait(format!("{id} is being detached from {instance} (`{}`)", state.as_str())),
         _ => {}
     }
-    let plainly = |why: String| Step::Detach { instance: instance.to_owned(), force: false, why };
     match (holder, policy) {
         // EC2 lets go of a terminated instance's volumes by itself, and that takes a moment.
         (Some(ShuttingDown), Takeover::Never) => Step::Wait(format!("{instance}, which has {id}, is {is}")),

@@ -75,7 +75,7 @@ fn what_another_instance_has() {
         (Some(InstanceStateName::from("of-tomorrow")), ["held", "wait", "wait"]),
     ] {
         let volume = volume(VolumeState::InUse, Some(("i-core1", AttachmentState::Attached)));
-        let history = History { first_holder: Some("i-core1".into()), detaching: None };
+        let history = History { first_holder: Some("i-core1".into()), detaching: None, forced: false };
         let steps = [Takeover::Never, Takeover::WhenStopped, FORCE]
             .map(|policy| word(&step(&volume, &me(), policy, holder.as_ref(), &history)));
         assert_eq!(steps, expected, "{holder:?}");
@@ -85,7 +85,7 @@ fn what_another_instance_has() {
 #[test]
 fn force_comes_last_and_only_to_the_first_holder() {
     let running = Some(&InstanceStateName::Running);
-    let first = |asked| History { first_holder: Some("i-core1".into()), detaching: asked };
+    let first = |asked| History { first_holder: Some("i-core1".into()), detaching: asked, forced: false };
     let secs = Duration::from_secs;
     for (state, policy, asked, expected) in [
         (AttachmentState::Attached, FORCE, None, "detach"),
@@ -93,13 +93,17 @@ fn force_comes_last_and_only_to_the_first_holder() {
         (AttachmentState::Busy, FORCE, Some(secs(599)), "wait"),
         (AttachmentState::Busy, FORCE, Some(secs(600)), "force"),
         (AttachmentState::Detaching, FORCE, Some(secs(600)), "force"),
-        // Nobody here asked for that detach, or nobody may force it.
-        (AttachmentState::Busy, FORCE, None, "wait"),
+        // An earlier run asked for that detach, and has ended.
+        (AttachmentState::Busy, FORCE, None, "detach"),
+        (AttachmentState::Busy, Takeover::WhenStopped, None, "wait"),
         (AttachmentState::Busy, Takeover::WhenStopped, Some(secs(6000)), "wait"),
     ] {
         let volume = volume(VolumeState::InUse, Some(("i-core1", state.clone())));
         assert_eq!(word(&step(&volume, &me(), policy, running, &first(asked))), expected, "{state} {asked:?}");
     }
+    let forced = History { forced: true, ..first(Some(secs(700))) };
+    let volume_of_core1 = volume(VolumeState::InUse, Some(("i-core1", AttachmentState::Busy)));
+    assert_eq!(word(&step(&volume_of_core1, &me(), FORCE, running, &forced)), "wait", "force is asked for once");
     let of_another = volume(VolumeState::InUse, Some(("i-core3", AttachmentState::Attached)));
     assert_eq!(word(&step(&of_another, &me(), FORCE, running, &first(None))), "held");
 }
