@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 use super::{Api, Ec2, Me};
 use crate::error::Failure;
 
-/// One attempt: a socket that is dead is known to be so after this long.
+/// One attempt.
 const ATTEMPT: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 /// The metadata service is on the host itself.
@@ -47,7 +47,6 @@ pub(super) async fn connect() -> Result<Ec2, Failure> {
 
 /// What the calls to every service go by.
 pub(super) async fn config(http: SharedHttpClient, region: String) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).connect_timeout(CONNECT).build();
     // What is said (AWS_REGION, a profile) comes before what the instance knows.
     let provider = ProviderConfig::without_region().with_http_client(http.clone());
     let said = aws_config::environment::EnvironmentVariableRegionProvider::new().region().await;
@@ -60,7 +59,7 @@ pub(super) async fn config(http: SharedHttpClient, region: String) -> SdkConfig 
         .http_client(http)
         .region(region)
         .retry_config(retries())
-        .timeout_config(timeouts)
+        .timeout_config(timeouts())
         .app_name(AppName::new("volinit").expect("it is a name"))
         .load()
         .await
@@ -69,6 +68,11 @@ pub(super) async fn config(http: SharedHttpClient, region: String) -> SdkConfig 
 /// As [`wait`](super::wait) goes on after that, this is about a single call: adaptive, full jitter.
 pub fn retries() -> RetryConfig {
     RetryConfig::adaptive().with_max_attempts(6).with_initial_backoff(Duration::from_secs(1))
+}
+
+/// A socket that is dead is known to be so after a while.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).connect_timeout(CONNECT).build()
 }
 
 /// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.

@@ -16,20 +16,25 @@ use crate::error::{Failure, Refusal};
 /// # Errors
 /// [`Missed::Held`] where another instance has it and keeps it.
 pub async fn hold(ec2: &Ec2, which: &Which<'_>, index: u8, patience: &mut Patience) -> Result<Nic, Missed> {
+    // A look may lag behind an attach of a moment ago.
+    let mut looks = 3;
     loop {
         let nic = one(ec2, which, patience).await?;
+        is_in_zone(ec2, &nic)?;
         let id = &nic.id;
         let Some(attachment) = &nic.attachment else {
             info!("{id}: attaching it at device index {index}");
-            match ec2.api.attach_interface(id, &ec2.me.instance, index).await {
+            match patience.within(ec2.api.attach_interface(id, &ec2.me.instance, index)).await {
                 Ok(()) => return Ok(nic),
                 Err(error) if error.means == Means::SlotTaken => {
                     // Ours, where the answer to an earlier call was lost.
-                    if is_here(&one(ec2, which, patience).await?, ec2) {
-                        continue;
+                    if looks == 0 {
+                        let why = anyhow!("{error}: choose another `device-index`");
+                        return Err(Missed::Failed(Failure::Failed(why)));
                     }
-                    let why = anyhow!("{error}: choose another `device-index`");
-                    return Err(Missed::Failed(Failure::Failed(why)));
+                    looks -= 1;
+                    patience.note(&error);
+                    patience.pause(&format!("whether {id} has device index {index} already")).await?;
                 }
                 Err(error) if worth_a_look(error.means) => {
                     patience.note(&error);
@@ -47,7 +52,7 @@ pub async fn hold(ec2: &Ec2, which: &Which<'_>, index: u8, patience: &mut Patien
             (false, _) => {
                 if is_to_be_had(ec2, &nic, patience).await? {
                     info!("{id}: detached from {}, which does not run", attachment.instance);
-                    match ec2.api.detach_interface(&attachment.id).await {
+                    match patience.within(ec2.api.detach_interface(&attachment.id)).await {
                         Ok(()) => {}
                         Err(error) if worth_a_look(error.means) => patience.note(&error),
                         Err(error) => return Err(error.into()),
@@ -69,7 +74,7 @@ pub async fn give_back(ec2: &Ec2, id: &str, patience: &mut Patience) -> Result<b
         };
         here = true;
         if !asked {
-            match ec2.api.detach_interface(&attachment.id).await {
+            match patience.within(ec2.api.detach_interface(&attachment.id)).await {
                 Ok(()) => asked = true,
                 Err(error) if worth_a_look(error.means) => patience.note(&error),
                 Err(error) => return Err(error.into()),
@@ -84,13 +89,8 @@ pub async fn give_back(ec2: &Ec2, id: &str, patience: &mut Patience) -> Result<b
 /// # Errors
 /// [`Missed::Held`] where a running instance has it, or it is in another zone.
 pub async fn is_to_be_had(ec2: &Ec2, nic: &Nic, patience: &mut Patience) -> Result<bool, Missed> {
-    let held = |found: String, way_out: &str| {
-        Err(Missed::Held(Refusal { subject: nic.id.clone(), found, way_out: way_out.to_owned(), written: false }))
-    };
-    if nic.zone != ec2.me.zone {
-        let found = format!("is in {} and this instance in {}", nic.zone, ec2.me.zone);
-        return held(found, "An interface stays in its zone: make one here.");
-    }
+    is_in_zone(ec2, nic)?;
+    let held = |found: String, way_out: &str| Err(held(nic, found, way_out));
     let Some(attachment) = nic.attachment.as_ref().filter(|one| one.instance != ec2.me.instance) else {
         return Ok(true);
     };
@@ -108,8 +108,16 @@ pub async fn is_to_be_had(ec2: &Ec2, nic: &Nic, patience: &mut Patience) -> Resu
     }
 }
 
-fn is_here(nic: &Nic, ec2: &Ec2) -> bool {
-    nic.attachment.as_ref().is_some_and(|one| one.instance == ec2.me.instance)
+fn is_in_zone(ec2: &Ec2, nic: &Nic) -> Result<(), Missed> {
+    if nic.zone == ec2.me.zone {
+        return Ok(());
+    }
+    let found = format!("is in {} and this instance in {}", nic.zone, ec2.me.zone);
+    Err(held(nic, found, "An interface stays in its zone: make one here."))
+}
+
+fn held(nic: &Nic, found: String, way_out: &str) -> Missed {
+    Missed::Held(Refusal { subject: nic.id.clone(), found, way_out: way_out.to_owned(), written: false })
 }
 
 /// The one interface that is meant.

@@ -1,14 +1,15 @@
 //! EC2: which instance this is, and what is attached to it. Behind the cargo feature `ec2`; a run that finds its
 //! volumes attached never comes here, and opens no socket.
 //!
-//! `connect` makes the client, [`api`] and [`query`] make calls, [`answer`] and [`takeover`] judge (they are pure),
-//! [`claim`] and [`interface`] do, with the patience of [`wait`].
+//! [`connect`] makes the client, [`api`] and [`query`] make calls, [`answer`] and [`takeover`] judge (they are pure),
+//! [`claim`], [`pool`] and [`interface`] do, with the patience of [`wait`].
 
 pub mod answer;
 pub mod api;
 pub mod claim;
-mod connect;
+pub mod connect;
 pub mod interface;
+pub mod pool;
 pub mod query;
 pub mod takeover;
 pub mod wait;
@@ -89,6 +90,10 @@ impl Ec2 {
     /// Whether this device name has not been asked for yet; it is from now on.
     fn take_name(&self, name: &str) -> bool {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    fn give_name(&self, name: &str) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     fn is_taken(&self, id: &VolumeId) -> bool {
