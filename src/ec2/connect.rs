@@ -76,7 +76,7 @@ pub fn timeouts() -> TimeoutConfig {
 }
 
 /// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
-pub(super) fn http() -> SharedHttpClient {
+pub fn http() -> SharedHttpClient {
     Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls())
