@@ -1,11 +1,13 @@
 //! The calls that are made, one function each, and what EC2 says as plain values. Nothing is decided here.
 //!
 //! Each call is retried by the SDK, adaptively and with full jitter, where it is throttled or its answer is lost:
-//! one that was lost may have been done, so whoever calls looks again before it believes an error.
+//! one that was lost may have been done, so whoever calls looks again before it believes an error. A detach is tried
+//! once: by the time of another attempt the instance that had been looked at may run again.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 pub use aws_sdk_ec2::types::{
     AttachmentStatus, InstanceStateName, VolumeAttachmentState as AttachmentState, VolumeModificationState, VolumeState,
@@ -192,6 +194,7 @@ impl Api {
     pub async fn detach(&self, id: &VolumeId, instance: &str, force: bool) -> Result<()> {
         let call = self.0.detach_volume().volume_id(id.to_string()).instance_id(instance);
         let call = if force { call.force(true) } else { call };
+        let call = call.customize().config_override(once());
         call.send().await.map(drop).map_err(|error| failed("DetachVolume", &error))
     }
 
@@ -206,8 +209,14 @@ impl Api {
     /// `DetachNetworkInterface`, by the attachment's id.
     pub async fn detach_interface(&self, attachment: &str) -> Result<()> {
         let call = self.0.detach_network_interface().attachment_id(attachment);
+        let call = call.customize().config_override(once());
         call.send().await.map(drop).map_err(|error| failed("DetachNetworkInterface", &error))
     }
+}
+
+/// No retries of the SDK's.
+fn once() -> aws_sdk_ec2::config::Builder {
+    aws_sdk_ec2::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 fn failed<E, R>(action: &'static str, error: &SdkError<E, R>) -> ApiError

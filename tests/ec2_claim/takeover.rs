@@ -252,3 +252,26 @@ fn a_takeover_whose_answers_are_lost_is_done_once() {
         });
     }
 }
+
+/// The one that had stopped runs again, while the detach hung on its way.
+#[test]
+fn a_detach_is_not_asked_for_again_without_another_look() {
+    for fault in [Fault::Dead, Fault::throttled(), Fault::internal(), Fault::Reset] {
+        run(async {
+            let world = world(Life::Stopped);
+            world.cloud.fault("DetachVolume", When::First(1), fault.clone());
+            let starts = world.clone();
+            let starts = async move {
+                while starts.cloud.count("DetachVolume") == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                starts.cloud.set_life("i-core1", Life::Running);
+            };
+            let node = world.node("i-core2");
+            let (claimed, ()) = tokio::join!(claim(&node, VOLUME, Takeover::WhenStopped, secs(600)), starts);
+            assert_eq!(failed(claimed).0, 3, "{fault:?}");
+            assert_eq!(world.owner(VOLUME).as_deref(), Some("i-core1"), "{fault:?}: {:?}", world.said());
+            assert_eq!(world.cloud.count("DetachVolume"), 1);
+        });
+    }
+}
