@@ -1,8 +1,8 @@
 //! Who waits for this node is told how it ended: CloudFormation (`SignalResource`) and Auto Scaling
 //! (`CompleteLifecycleAction`), one signed request each.
 //!
-//! By hand and not by their crates: aws-sdk-cloudformation and aws-sdk-autoscaling would be two more SDKs to compile
-//! for one form each, whose answer is a status.
+//! By hand and not by their crates: aws-sdk-cloudformation and aws-sdk-autoscaling would be two more SDKs to compile and
+//! 180 kB in the binary (release, opt-level z, fat LTO, beside aws-config), for one form each, whose answer is a status.
 
 use std::time::{Duration, SystemTime};
 
