@@ -14,7 +14,6 @@ pub struct Attached {
     /// `vol-…`
     pub volume_id: String,
     /// What EC2 said of it.
-    #[serde(flatten)]
     pub words: CloudWords,
 }
 
@@ -23,8 +22,15 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// What is remembered of the volume of this name.
+#[cfg(feature = "ec2")]
 pub fn recall_attached(root: &Root, name: &str) -> Option<Attached> {
     super::read(root, name, &path(name))
+}
+
+/// Without the feature nothing is attached.
+#[cfg(not(feature = "ec2"))]
+pub fn recall_attached(_: &Root, _: &str) -> Option<Attached> {
+    None
 }
 
 /// Remembers it; the file is touched only where it says something else.

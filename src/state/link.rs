@@ -64,8 +64,15 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// What is remembered of the interface of this name.
+#[cfg(feature = "ec2")]
 pub fn recall_link(root: &Root, name: &str) -> Option<Link> {
     super::read(root, name, &path(name))
+}
+
+/// Without the feature nothing is attached.
+#[cfg(not(feature = "ec2"))]
+pub fn recall_link(_: &Root, _: &str) -> Option<Link> {
+    None
 }
 
 /// Remembers it; the file is touched only where it says something else.
