@@ -90,7 +90,7 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     }
     let mut done = done(volume, &device, plan?)?;
     if let Some(found) = &done.filesystem {
-        let before = state::recall(root, &volume.name).and_then(|before| before.erased);
+        let before = state::recall::<Remembered>(root, &volume.name).and_then(|before| before.erased);
         let erased = done.plan.erased.clone().or(before);
         let id = done.device.volume_id.as_ref().map(ToString::to_string);
         let stands = Remembered::of(found, id, erased);

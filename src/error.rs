@@ -33,6 +33,12 @@ pub struct Refusal {
 
 /// An exit code and its meaning; worse ones are larger in [`Failure::severity`], not in number.
 impl Failure {
+    /// What only EC2 could do, asked of a volinit that cannot ask it.
+    #[cfg(not(feature = "ec2"))]
+    pub fn without_ec2(way_out: &str) -> Failure {
+        Failure::Usage(anyhow::anyhow!("this volinit was built without the feature `ec2`: {way_out}"))
+    }
+
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

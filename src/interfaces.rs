@@ -32,7 +32,7 @@ pub fn bring_up(interface: &Interface, root: &Root) -> Result<Up, Failure> {
 
 /// The interface, where it is there.
 pub fn look(interface: &Interface, root: &Root) -> Option<Up> {
-    let link = state::recall_link(root, &interface.name)?;
+    let link: Link = state::recall(root, &interface.name)?;
     let meant = match &interface.eni {
         Eni::Id(id) => *id == link.id,
         Eni::Tags(_) | Eni::SlotOf(_) => true,
@@ -43,9 +43,7 @@ pub fn look(interface: &Interface, root: &Root) -> Option<Up> {
 
 #[cfg(not(feature = "ec2"))]
 fn attach(_: &Interface, _: &Root) -> Result<Up, Failure> {
-    Err(Failure::Usage(anyhow!(
-        "this volinit was built without the feature `ec2`: attach the interface by other means"
-    )))
+    Err(Failure::without_ec2("attach the interface by other means"))
 }
 
 #[cfg(feature = "ec2")]
@@ -67,26 +65,24 @@ fn attach(interface: &Interface, root: &Root) -> Result<Up, Failure> {
     })?;
     let link = Link { id: nic.id, mac: nic.mac, address: nic.address };
     let name = link.arrives(interface.timeout.saturating_sub(began.elapsed()))?;
-    state::remember_link(root, &interface.name, &link)?;
+    state::remember(root, &interface.name, &link)?;
     Ok(Up { name, link, attached: true })
 }
 
 /// Detaches the interface, and waits until others can have it; says what was done.
 #[cfg(not(feature = "ec2"))]
 pub fn release(_: &Interface, _: &Root) -> Result<Vec<String>, Failure> {
-    Err(Failure::Usage(anyhow!(
-        "this volinit was built without the feature `ec2`: detach the interface by other means"
-    )))
+    Err(Failure::without_ec2("detach the interface by other means"))
 }
 
 /// Detaches the interface, and waits until others can have it; says what was done.
 #[cfg(feature = "ec2")]
 pub fn release(interface: &Interface, root: &Root) -> Result<Vec<String>, Failure> {
     use crate::ec2::{self, wait::Patience};
-    let Some(link) = state::recall_link(root, &interface.name) else { return Ok(Vec::new()) };
+    let Some(link) = state::recall::<Link>(root, &interface.name) else { return Ok(Vec::new()) };
     let here = ec2::with(async |ec2| {
         Ok(ec2::interface::give_back(ec2, &link.id, &mut Patience::new(interface.timeout)).await?)
     })?;
-    state::forget_link(root, &interface.name)?;
+    state::forget::<Link>(root, &interface.name)?;
     Ok(here.then(|| format!("{} detached", link.id)).into_iter().collect())
 }

@@ -7,7 +7,7 @@
 
 mod rig;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -63,16 +63,6 @@ fn up(rig: &Rig, setup: &str) -> Ran {
     rig.run(&mut command(rig, setup, look))
 }
 
-/// Puts a stand-in for a tool where volinit looks first, in the run's own namespace.
-fn stand_in(rig: &Rig, name: &str, script: &str) -> String {
-    let folder = rig.path("/stand-ins");
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/bash\n{script}\n")).unwrap();
-    tool(["chmod", "755", path.to_str().unwrap()]);
-    format!("mount --bind {} /usr/local/sbin", folder.display())
-}
-
 /// resize2fs with this done to its writes to the disk. Where pwrite fails it tries write.
 fn tampered(how: &str) -> String {
     let write = if how.starts_with("error") { "-e inject=write:error=EIO" } else { "" };
@@ -113,7 +103,7 @@ fn a_resize2fs_that_is_missing_or_fails_keeps_no_volume_from_its_mount() {
         ("kill -KILL $$", "ended with signal: 9 (SIGKILL): it said nothing"),
     ] {
         let (rig, disk) = machine();
-        let setup = if script.is_empty() { gone.to_owned() } else { stand_in(&rig, "resize2fs", script) };
+        let setup = if script.is_empty() { gone.to_owned() } else { rig.stand_in("resize2fs", script) };
         let ran = up(&rig, &setup);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let warning = format!("warning: it keeps its size: growing {}: ", disk.name());
@@ -131,7 +121,7 @@ fn a_resize2fs_that_is_killed_or_can_write_no_more_in_the_middle_loses_no_file()
     let cannot = at.iter().map(|at| format!("error=EIO:when={at}+"));
     for how in killed.chain(cannot) {
         let (rig, disk) = machine();
-        let ran = up(&rig, &stand_in(&rig, "resize2fs", &tampered(&how)));
+        let ran = up(&rig, &rig.stand_in("resize2fs", &tampered(&how)));
         let told = ran.out.contains("warning: it keeps its size: growing ") || ran.out.contains("grown to 640 MiB");
         assert!(ran.code == Some(0) && told, "{how}: {ran:?}");
         whole(&disk);
@@ -146,7 +136,7 @@ fn a_volinit_that_is_killed_while_resize2fs_runs_is_no_harm() {
     let (rig, disk) = machine();
     let note = rig.path("/begun");
     let slow = format!("touch {}; {}", note.display(), tampered("delay_enter=10000"));
-    let mut begun = command(&rig, &stand_in(&rig, "resize2fs", &slow), "exec UP");
+    let mut begun = command(&rig, &rig.stand_in("resize2fs", &slow), "exec UP");
     let mut volinit: Child = begun.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !note.exists() {
         thread::sleep(Duration::from_millis(5));
@@ -166,7 +156,7 @@ fn a_clock_at_1970_keeps_no_ext4_from_growing() {
     let forgets = "/usr/sbin/e2fsck \"$@\"; code=$?
         [ -n \"$E2FSCK_TIME\" ] || debugfs -w -R 'set_super_value lastcheck 19700101000001' ${!#}
         exit $code";
-    let ran = up(&rig, &stand_in(&rig, "e2fsck", forgets));
+    let ran = up(&rig, &rig.stand_in("e2fsck", forgets));
     assert!(ran.code == Some(0) && ran.out.contains("grown to 640 MiB, before the mount"), "{ran:?}");
     recovers(&rig, &disk);
     // A filesystem of somebody's whose clock is ahead of ours.

@@ -39,16 +39,6 @@ fn up_where(rig: &Rig, setup: &str) -> Ran {
 /// No tool of any filesystem is there.
 const GONE: &str = "for at in /usr/local/sbin /usr/sbin; do mount -t tmpfs none $at; done";
 
-/// Puts a stand-in for a tool where volinit looks first, in the run's own namespace.
-fn stand_in(rig: &Rig, name: &str, script: &str) -> String {
-    let folder = rig.path("/stand-ins");
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/bash\n{script}\n")).unwrap();
-    tool(["chmod", "755", path.to_str().unwrap()]);
-    format!("mount --bind {} /usr/local/sbin", folder.display())
-}
-
 fn recovers(rig: &Rig) {
     let next = rig.volinit(&["up"]);
     assert_eq!(next.code, Some(0), "{next:?}");
@@ -78,7 +68,7 @@ fn an_mkfs_that_is_missing_fails_is_killed_or_lies_changes_nothing() {
             ("exec /no/such/interpreter", "ended with exit status: 127".into()),
         ];
         for (script, words) in cases {
-            let ran = up_where(&rig, &stand_in(&rig, &format!("mkfs.{kind}"), script));
+            let ran = up_where(&rig, &rig.stand_in(&format!("mkfs.{kind}"), script));
             assert_eq!(ran.code, Some(1), "{script}: {ran:?}");
             let start = format!("pg: failed: formatting {} as {kind}: ", disk.name());
             assert!(ran.out.starts_with(&start) && ran.out.contains(&words), "{script}: {}", ran.out);
@@ -100,7 +90,7 @@ fn an_mkfs_that_makes_a_smaller_one_is_told_and_loses_nothing() {
         ("btrfs", "last=${!#}; exec /usr/sbin/mkfs.btrfs -q -f -b 256m $last"),
     ] {
         let (rig, _disk) = machine(kind);
-        let ran = up_where(&rig, &stand_in(&rig, &format!("mkfs.{kind}"), script));
+        let ran = up_where(&rig, &rig.stand_in(&format!("mkfs.{kind}"), script));
         // A whole filesystem, and no worse than a disk that grew: it is used, and the next run makes it larger.
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let next = rig.volinit(&["up"]);
@@ -122,7 +112,7 @@ fn an_e2fsck_that_is_missing_fails_or_is_killed_leaves_the_filesystem_to_the_nex
         ("kill -KILL $$", format!("checking {}: `e2fsck -p ", disk.name())),
         ("echo what; exit 16", "ended with exit status: 16: what".into()),
     ] {
-        let setup = if script.is_empty() { GONE.to_owned() } else { stand_in(&rig, "e2fsck", script) };
+        let setup = if script.is_empty() { GONE.to_owned() } else { rig.stand_in("e2fsck", script) };
         let ran = up_where(&rig, &setup);
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.out.contains(&words), "{words} is not in {}", ran.out);
@@ -324,7 +314,7 @@ fn a_signal_during_mkfs_ends_at_once_since_it_only_writes_to_memory() {
     let before = disk.fingerprint();
     let note = rig.path("/mkfs.begun");
     let mkfs = format!("touch {}; sleep 3; exec /usr/sbin/mkfs.ext4 \"$@\"", note.display());
-    let child = begin(&rig, &stand_in(&rig, "mkfs.ext4", &mkfs));
+    let child = begin(&rig, &rig.stand_in("mkfs.ext4", &mkfs));
     appears(&note);
     let (ran, took) = signalled(&rig, child, "TERM");
     assert_eq!((ran.code, disk.fingerprint()), (Some(1), before), "{ran:?}");
@@ -345,7 +335,7 @@ fn a_signal_during_e2fsck_waits_for_its_end_and_goes_no_further() {
         begun.display(),
         ended.display()
     );
-    let child = begin(&rig, &stand_in(&rig, "e2fsck", &fsck));
+    let child = begin(&rig, &rig.stand_in("e2fsck", &fsck));
     appears(&begun);
     let (ran, _) = signalled(&rig, child, "TERM");
     assert!(ended.exists(), "e2fsck was cut off: {ran:?}");

@@ -123,40 +123,23 @@ impl Api {
     /// `DescribeVolumes`: by tags, all pages of it.
     pub async fn volumes(&self, which: &Which<'_>) -> Result<Vec<Volume>> {
         const ACTION: &str = "DescribeVolumes";
-        let mut volumes = Vec::new();
-        let mut next = None;
-        loop {
-            let call = self.0.describe_volumes().set_filters(Some(which.filters("volume-id"))).set_next_token(next);
-            let page = call.send().await.map_err(|error| failed(ACTION, &error))?;
-            for volume in page.volumes() {
-                volumes.push(self::volume(volume).ok_or_else(|| nonsense(ACTION, volume))?);
-            }
-            next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if next.is_none() {
-                volumes.retain(|volume| which.means(&volume.tags));
-                return Ok(volumes);
-            }
-        }
+        let call = self.0.describe_volumes().set_filters(Some(which.filters("volume-id")));
+        let told = call.into_paginator().items().send().try_collect().await.map_err(|error| failed(ACTION, &error))?;
+        let volumes = told.iter().map(|told| volume(told).ok_or_else(|| nonsense(ACTION, told)));
+        let mut volumes = volumes.collect::<Result<Vec<_>>>()?;
+        volumes.retain(|volume| which.means(&volume.tags));
+        Ok(volumes)
     }
 
     /// `DescribeNetworkInterfaces`: by tags, all pages of it.
     pub async fn interfaces(&self, which: &Which<'_>) -> Result<Vec<Nic>> {
         const ACTION: &str = "DescribeNetworkInterfaces";
-        let mut interfaces = Vec::new();
-        let mut next = None;
-        loop {
-            let filters = Some(which.filters("network-interface-id"));
-            let call = self.0.describe_network_interfaces().set_filters(filters).set_next_token(next);
-            let page = call.send().await.map_err(|error| failed(ACTION, &error))?;
-            for nic in page.network_interfaces() {
-                interfaces.push(self::nic(nic).ok_or_else(|| nonsense(ACTION, nic))?);
-            }
-            next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if next.is_none() {
-                interfaces.retain(|nic| which.means(&nic.tags));
-                return Ok(interfaces);
-            }
-        }
+        let call = self.0.describe_network_interfaces().set_filters(Some(which.filters("network-interface-id")));
+        let told = call.into_paginator().items().send().try_collect().await.map_err(|error| failed(ACTION, &error))?;
+        let nics = told.iter().map(|told| nic(told).ok_or_else(|| nonsense(ACTION, told)));
+        let mut nics = nics.collect::<Result<Vec<_>>>()?;
+        nics.retain(|nic| which.means(&nic.tags));
+        Ok(nics)
     }
 
     /// `DescribeInstances`: the states of those that EC2 still knows. By a filter, since an id that is gone would be

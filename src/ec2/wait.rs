@@ -95,9 +95,4 @@ impl Patience {
         sleep(pause.min(left)).await;
         Ok(())
     }
-
-    /// What is left.
-    pub fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
-    }
 }

@@ -11,28 +11,25 @@ use super::{Cloud, Device, Effort, Sysfs, wait};
 use crate::config::template::{self, Piece, Word};
 use crate::config::{Ebs, EbsVolume, Interface, Volume, VolumeId};
 use crate::error::Failure;
+use crate::interfaces;
 use crate::report::progress;
 use crate::root::Root;
-use crate::state;
+use crate::state::{self, Attached};
 
 /// The device of the volume `volume`, whose source is `ebs`.
 pub fn locate(
     volume: &Volume,
     ebs: &Ebs,
-    interfaces: &[Interface],
+    of_config: &[Interface],
     root: &Root,
     effort: Effort,
 ) -> Result<Device, Failure> {
-    let pair = interfaces.iter().find(|interface| interface.is_slot_of(&volume.name));
-    let attached = state::recall_attached(root, &volume.name);
-    let last = attached.as_ref().and_then(|attached| VolumeId::parse(&attached.volume_id));
-    let known = match &ebs.volume {
-        EbsVolume::Id(id) => Some(id.clone()),
-        EbsVolume::Tags(_) | EbsVolume::Pool { .. } => last.clone(),
-    };
+    let pair = of_config.iter().find(|interface| interface.is_slot_of(&volume.name));
+    let attached: Option<Attached> = state::recall(root, &volume.name);
+    let last = attached.as_ref().and_then(Attached::id);
+    let known = known(ebs, last.as_ref());
     let words = attached.filter(|_| last == known).map(|attached| attached.words);
-    let is_whole =
-        pair.is_none_or(|pair| state::recall_link(root, &pair.name).is_some_and(|link| link.name().is_some()));
+    let is_whole = pair.is_none_or(|pair| interfaces::look(pair, root).is_some());
     if let Some(id) = &known
         && is_whole
         && (words.is_some() || !(ebs.attach && asks_for_words(volume)))
@@ -102,7 +99,7 @@ fn absent(id: Option<&VolumeId>, waited: Duration) -> Failure {
 
 #[cfg(not(feature = "ec2"))]
 fn attach(_: &Volume, _: &Ebs, _: Option<&Interface>, _: Option<&VolumeId>, _: &Root) -> Result<Device, Failure> {
-    Err(Failure::Usage(anyhow!("this volinit was built without the feature `ec2`: attach the volume by other means")))
+    Err(Failure::without_ec2("attach the volume by other means"))
 }
 
 #[cfg(feature = "ec2")]
@@ -117,7 +114,7 @@ fn attach(
     use crate::ec2::claim::{self, Pool};
     use crate::ec2::{self, wait::Patience};
     use crate::publish::CloudWords;
-    use crate::state::{Attached, Link};
+    use crate::state::Link;
 
     let forcing = match ebs.takeover {
         Takeover::Force { after } => after,
@@ -139,13 +136,13 @@ fn attach(
         Ok((claimed, ec2.me.zone.clone()))
     })?;
     let id = claimed.volume.id.clone();
-    let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+    let left = || timeout.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
     let on_xen = std::fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen");
     let find = || match find(&id)? {
         None if on_xen => super::xen::find(Path::new("/dev"), &claimed.device, claimed.volume.size, &id),
         found => Ok(found),
     };
-    let mut device = arrives(&id, left, find).map_err(|failure| match failure {
+    let mut device = arrives(&id, left(), find).map_err(|failure| match failure {
         Failure::Absent(_) => Failure::Absent(anyhow!(
             "EC2 attached {id}, but no disk of it has come after {} s: see the kernel's log",
             began.elapsed().as_secs()
@@ -158,13 +155,13 @@ fn attach(
     };
     if let (Some(nic), Some(interface)) = (&claimed.nic, pair) {
         let link = Link { id: nic.id.clone(), mac: nic.mac.clone(), address: nic.address.clone() };
-        link.arrives(timeout.saturating_sub(began.elapsed()).max(Duration::from_secs(1)))?;
-        state::remember_link(root, &interface.name, &link)?;
+        link.arrives(left())?;
+        state::remember(root, &interface.name, &link)?;
     }
     info!("{}: {id} is {}", volume.name, device.path.display());
     device.words = CloudWords { slot, zone: Some(zone), address: None };
     let attached = Attached { volume_id: id.to_string(), words: device.words.clone() };
-    state::remember_attached(root, &volume.name, &attached)?;
+    state::remember(root, &volume.name, &attached)?;
     device.cloud =
         Some(Cloud { size: claimed.volume.size, snapshot: claimed.volume.snapshot, taken_from: claimed.taken_from });
     Ok(device)
@@ -220,10 +217,10 @@ pub fn wait_for_size(device: &mut Device, timeout: Duration) -> Result<(), Failu
     })
 }
 
-/// Without the feature there is nobody to ask, and the kernel's size is what counts.
+/// Without the feature there is nobody to ask.
 #[cfg(not(feature = "ec2"))]
 pub fn ask(_: &Device, _: Duration) -> Result<Option<Cloud>, Failure> {
-    Err(Failure::Usage(anyhow!("this volinit was built without the feature `ec2`: say `attach: false`")))
+    Err(Failure::without_ec2("say `attach: false`"))
 }
 
 /// Without the feature there is nobody to ask, and the kernel's size is what counts.
@@ -241,9 +238,9 @@ const GONE: Duration = Duration::from_secs(30);
 pub fn detach(volume: &Volume, ebs: &Ebs, root: &Root) -> Result<Option<String>, Failure> {
     use crate::ec2::{self, claim, wait::Patience};
     use log::warn;
-    let Some(id) = known(volume, ebs, root) else { return Ok(None) };
+    let Some(id) = recalled(volume, ebs, root) else { return Ok(None) };
     let here = ec2::with(async |ec2| Ok(claim::give_back(ec2, &id, &mut Patience::new(ebs.timeout)).await?))?;
-    state::forget_attached(root, &volume.name)?;
+    state::forget::<Attached>(root, &volume.name)?;
     // A disk that is yet to go would be taken for the volume by the next `up`. Where it stays, EC2's word stands.
     if let Ok(None) = wait::until(Path::new("/dev/nvme"), GONE, || Ok::<_, Failure>(find(&id)?.is_none().then_some(())))
     {
@@ -255,15 +252,23 @@ pub fn detach(volume: &Volume, ebs: &Ebs, root: &Root) -> Result<Option<String>,
 /// Without the feature it stays attached.
 #[cfg(not(feature = "ec2"))]
 pub fn detach(_: &Volume, _: &Ebs, _: &Root) -> Result<Option<String>, Failure> {
-    Err(Failure::Usage(anyhow!("this volinit was built without the feature `ec2`: detach the volume by other means")))
+    Err(Failure::without_ec2("detach the volume by other means"))
 }
 
-/// Which volume it is, as far as that is known without EC2.
-pub fn known(volume: &Volume, ebs: &Ebs, root: &Root) -> Option<VolumeId> {
+/// The volume, where it is here already.
+pub fn attached(volume: &Volume, ebs: &Ebs, root: &Root) -> Result<Option<Device>, Failure> {
+    recalled(volume, ebs, root).map_or(Ok(None), |id| find(&id))
+}
+
+/// Which volume it is, as far as that is known without EC2: one that is not named is the last that was attached.
+fn known(ebs: &Ebs, last: Option<&VolumeId>) -> Option<VolumeId> {
     match &ebs.volume {
         EbsVolume::Id(id) => Some(id.clone()),
-        EbsVolume::Tags(_) | EbsVolume::Pool { .. } => {
-            state::recall_attached(root, &volume.name).and_then(|attached| VolumeId::parse(&attached.volume_id))
-        }
+        EbsVolume::Tags(_) | EbsVolume::Pool { .. } => last.cloned(),
     }
+}
+
+fn recalled(volume: &Volume, ebs: &Ebs, root: &Root) -> Option<VolumeId> {
+    let attached: Option<Attached> = state::recall(root, &volume.name);
+    known(ebs, attached.as_ref().and_then(Attached::id).as_ref())
 }

@@ -104,10 +104,7 @@ pub fn attached(volume: &Volume, root: &Root) -> Result<Option<Device>, Failure>
     let found = match &volume.source {
         Source::Device { path, .. } => device(path, Duration::ZERO),
         Source::Image { path, .. } => return Ok(image::find(&root.path_within(path)?)?),
-        Source::Ebs(ebs) => match ebs::known(volume, ebs, root) {
-            Some(id) => return ebs::find(&id),
-            None => return Ok(None),
-        },
+        Source::Ebs(ebs) => return ebs::attached(volume, ebs, root),
         Source::Nfs { .. } => return Err(not_there_yet("nfs")),
     };
     match found {

@@ -139,7 +139,7 @@ pub fn another_volume(volume: &Volume, facts: &Facts, remembered: &Remembered) -
         | Content::Unreadable(_) => return Ok(()),
     };
     let was = &remembered.volume_id.as_ref().map(|id| format!(" on {id}")).unwrap_or_default();
-    let record = state::path(&volume.name);
+    let record = state::path::<Remembered>(&volume.name);
     Err(refusal(
         facts.device.path.display(),
         format!(

@@ -1,16 +1,16 @@
 //! What is remembered of a network interface, so that a boot that finds its link there asks nobody.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
+use super::Record;
 use crate::error::Failure;
 use crate::locate::wait;
 use crate::report::progress;
-use crate::root::Root;
 
 /// A network interface that was attached here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,28 +59,7 @@ impl Link {
     }
 }
 
-fn path(name: &str) -> PathBuf {
-    format!("/var/lib/volinit/interfaces/{name}.json").into()
-}
-
-/// What is remembered of the interface of this name.
-#[cfg(feature = "ec2")]
-pub fn recall_link(root: &Root, name: &str) -> Option<Link> {
-    super::read(root, name, &path(name))
-}
-
-/// Without the feature nothing is attached.
-#[cfg(not(feature = "ec2"))]
-pub fn recall_link(_: &Root, _: &str) -> Option<Link> {
-    None
-}
-
-/// Remembers it; the file is touched only where it says something else.
-pub fn remember_link(root: &Root, name: &str, link: &Link) -> Result<()> {
-    super::write(root, path(name), link)
-}
-
-/// Forgets it.
-pub fn forget_link(root: &Root, name: &str) -> Result<()> {
-    super::remove(root, path(name))
+impl Record for Link {
+    const FOLDER: &'static str = "interfaces";
+    const KEPT: bool = cfg!(feature = "ec2");
 }

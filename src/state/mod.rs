@@ -2,7 +2,6 @@
 //! same name, attached by mistake, is not taken for it. Of what EC2 attached, also what it said then: a boot that
 //! finds it there asks nobody.
 
-mod attached;
 mod link;
 
 use std::path::{Path, PathBuf};
@@ -12,12 +11,20 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use attached::{Attached, forget_attached, recall_attached, remember_attached};
-pub use link::{Link, forget_link, recall_link, remember_link};
+pub use link::Link;
 
+use crate::config::VolumeId;
 use crate::probe::Superblock;
-use crate::publish::{Content, File, files};
+use crate::publish::{CloudWords, Content, File, files};
 use crate::root::Root;
+
+/// What is kept of a volume, or of a network interface, in a file of its own.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The folder of its files below /var/lib/volinit.
+    const FOLDER: &'static str;
+    /// Whether it is there at all: what EC2 said is written, and read, with the feature `ec2` alone.
+    const KEPT: bool = true;
+}
 
 /// A volume as it was when it last stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,20 +48,51 @@ impl Remembered {
     }
 }
 
-/// The file that holds it, as the machine sees it.
-pub fn path(name: &str) -> PathBuf {
-    format!("/var/lib/volinit/volumes/{name}.json").into()
+impl Record for Remembered {
+    const FOLDER: &'static str = "volumes";
 }
 
-/// What is remembered of the volume of this name. A record that can't be read must not keep a boot from
-/// coming up: it is as if there were none, and a new one is written.
-pub fn recall(root: &Root, name: &str) -> Option<Remembered> {
-    read(root, name, &path(name))
+/// A volume that EC2 attached here. Whether it ever stood is another question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// `vol-…`
+    pub volume_id: String,
+    /// What EC2 said of it.
+    pub words: CloudWords,
+}
+
+impl Attached {
+    /// Its id, where it is one.
+    pub fn id(&self) -> Option<VolumeId> {
+        VolumeId::parse(&self.volume_id)
+    }
+}
+
+impl Record for Attached {
+    const FOLDER: &'static str = "attached";
+    const KEPT: bool = cfg!(feature = "ec2");
+}
+
+/// The file that holds it, as the machine sees it.
+pub fn path<T: Record>(name: &str) -> PathBuf {
+    format!("/var/lib/volinit/{}/{name}.json", T::FOLDER).into()
+}
+
+/// What is remembered under this name. A record that can't be read must not keep a boot from coming up: it is as if
+/// there were none, and a new one is written.
+pub fn recall<T: Record>(root: &Root, name: &str) -> Option<T> {
+    if T::KEPT { read(root, name, &path::<T>(name)) } else { None }
 }
 
 /// Remembers it; the file is touched only where it says something else.
-pub fn remember(root: &Root, name: &str, volume: &Remembered) -> Result<()> {
-    write(root, path(name), volume)
+pub fn remember<T: Record>(root: &Root, name: &str, record: &T) -> Result<()> {
+    write(root, path::<T>(name), record)
+}
+
+/// Forgets it.
+pub fn forget<T: Record>(root: &Root, name: &str) -> Result<()> {
+    files::write(root, &[File { path: path::<T>(name), content: Content::Absent }])?;
+    Ok(())
 }
 
 const SIGNALS: &str = "/var/lib/volinit/signals.json";
@@ -87,11 +125,6 @@ fn write(root: &Root, path: PathBuf, record: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-fn remove(root: &Root, path: PathBuf) -> Result<()> {
-    files::write(root, &[File { path, content: Content::Absent }])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,10 +134,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         let volume = Remembered { uuid: "0b1c".into(), r#type: "xfs".into(), volume_id: None, erased: None };
-        assert_eq!(recall(&root, "pg"), None);
+        assert_eq!(recall::<Remembered>(&root, "pg"), None);
         remember(&root, "pg", &volume).unwrap();
         assert_eq!(recall(&root, "pg"), Some(volume));
-        std::fs::write(root.path(path("pg")), "{").unwrap();
-        assert_eq!(recall(&root, "pg"), None);
+        std::fs::write(root.path(path::<Remembered>("pg")), "{").unwrap();
+        assert_eq!(recall::<Remembered>(&root, "pg"), None);
     }
 }
