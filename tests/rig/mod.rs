@@ -25,7 +25,7 @@ pub const VOLINIT: &str = env!("CARGO_BIN_EXE_volinit");
 
 pub struct Rig {
     folder: TempDir,
-    loops: Vec<PathBuf>,
+    loops: Vec<Disk>,
 }
 
 /// What a run of volinit gave.
@@ -91,9 +91,9 @@ impl Rig {
     pub fn losetup(&mut self, file: &Path, options: &[&str]) -> Disk {
         let words = ["losetup", "--find", "--show"].iter().chain(options).map(OsStr::new);
         let shown = tool(words.chain([file.as_os_str()]));
-        let device = PathBuf::from(shown.trim());
-        self.loops.push(device.clone());
-        Disk { device, file: file.to_owned() }
+        let disk = Disk { device: PathBuf::from(shown.trim()), file: file.to_owned() };
+        self.loops.push(disk.clone());
+        disk
     }
 
     /// A folder under /dev, where the config takes devices from.
@@ -185,6 +185,9 @@ impl Drop for Rig {
         for at in below {
             let _ = Command::new("umount").arg(at).status();
         }
+        for disk in &self.loops {
+            disk.detach();
+        }
         // Images that volinit attached by itself lie in the folder too.
         let list = Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output();
         let list = String::from_utf8(list.unwrap().stdout).unwrap();
@@ -202,6 +205,14 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Detaches it, if it still is this file's: a free number is soon another test's.
+    fn detach(&self) {
+        let sysfs = Path::new("/sys/block").join(self.device.file_name().unwrap()).join("loop/backing_file");
+        if fs::read_to_string(sysfs).is_ok_and(|file| Path::new(file.trim_end()) == self.file) {
+            let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
+        }
+    }
+
     pub fn name(&self) -> &str {
         self.device.to_str().unwrap()
     }
