@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use log::{debug, info, warn};
 
 use crate::apply;
-use crate::config::{Config, Ebs, Eni, Interface, Source, Volume};
+use crate::config::{Config, Ebs, EbsVolume, Eni, Interface, Source, Volume};
 use crate::error::Failure;
 use crate::interfaces;
 use crate::locate::{self, Device, Effort};
@@ -147,7 +147,7 @@ fn look<'a>(
     let outcomes = side_by_side(volumes, |volume| {
         let device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
         let mut facts = probe::facts(&device, &volume.mount, root)?;
-        if parents(volume, &config.volumes).any(|parent| !probe::is_mounted(&parent.mount, root)) {
+        if config.volumes.iter().any(|other| volume.lies_on(other) && !probe::is_mounted(&other.mount, root)) {
             // The folder that is there now will be hidden below the parent's mount.
             facts.target.state = TargetState::Absent;
         }
@@ -204,21 +204,42 @@ fn publish(
 
 /// The unit files of volumes as the config gives them, for an image that is baked: no device is looked at.
 /// Metadata is not among them, since it says that the mount stands.
-pub fn render(root: &Root, volumes: &[&Volume]) -> Result<Vec<publish::File>, Failure> {
-    let declared = volumes.iter().map(|volume| {
-        let what = locate::declared(&volume.source)?.display().to_string();
-        let words = Words {
-            volume_id: None,
-            uuid: None,
-            name: volume.name.clone(),
-            size: None,
-            mount: volume.mount.at.clone(),
-            cloud: CloudWords::default(),
-        };
-        Ok(Published { volume, what, words, network: is_network(volume) })
-    });
-    let declared = declared.collect::<Result<Vec<_>, Failure>>()?;
-    Ok(publish::files(root, &[], &declared, &[])?)
+pub fn render(root: &Root, config: &Config, volumes: &[&Volume]) -> Result<Vec<publish::File>, Failure> {
+    let mut files = Vec::new();
+    for volume in volumes {
+        files.extend(units(root, config, volume, locate::declared(&volume.source)?.display().to_string())?);
+    }
+    Ok(files)
+}
+
+/// The same of one volume, for [`crate::generator`]: where it is known on the instance only which volume it will be, the
+/// unit says so, and waits for volinit all the same.
+pub fn generate(root: &Root, config: &Config, volume: &Volume) -> Result<Vec<publish::File>, Failure> {
+    let what = match publish::known_what(root, volume)? {
+        Some(known) => known,
+        None => match &volume.source {
+            Source::Ebs(Ebs { volume: EbsVolume::Tags(_) | EbsVolume::Pool { .. }, .. }) => {
+                format!("volinit:{}", volume.name)
+            }
+            source => locate::declared(source)?.display().to_string(),
+        },
+    };
+    units(root, config, volume, what)
+}
+
+fn units(root: &Root, config: &Config, volume: &Volume, what: String) -> Result<Vec<publish::File>, Failure> {
+    let words = Words {
+        volume_id: None,
+        uuid: None,
+        name: volume.name.clone(),
+        size: None,
+        mount: volume.mount.at.clone(),
+        cloud: CloudWords::default(),
+    };
+    let declared = [Published { volume, what, words, network: volume.needs_network(&config.volumes) }];
+    let mut files = publish::files(root, &[], &declared, &[])?;
+    files.extend(publish::order_files(&declared[0], &config.volumes)?);
+    Ok(files)
 }
 
 /// Stands in a plan for the UUID that mkfs will draw.
@@ -249,34 +270,19 @@ fn published<'a>(config: &Config, outcomes: &[Outcome<'a>], interfaces: &[Brough
                 mount: volume.mount.at.clone(),
                 cloud: CloudWords { address: address(volume), ..done.device.words.clone() },
             };
-            Published { volume, what: done.device.stable.display().to_string(), words, network: is_network(volume) }
+            Published {
+                volume,
+                what: done.device.stable.display().to_string(),
+                words,
+                network: volume.needs_network(&config.volumes),
+            }
         })
         .collect()
-}
-
-/// Whether it can only come once the network is up.
-fn is_network(volume: &Volume) -> bool {
-    match &volume.source {
-        Source::Ebs(ebs) => ebs.attach,
-        Source::Nfs { .. } => true,
-        Source::Device { .. } | Source::Image { .. } => false,
-    }
 }
 
 /// The volumes that do not stand: nobody shall be told of them any more.
 fn down<'a>(outcomes: &[Outcome<'a>]) -> Vec<&'a Volume> {
     outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.volume).collect()
-}
-
-/// The volumes that this one lies on: its mount point, or its image, is below theirs.
-pub fn parents<'a>(volume: &'a Volume, all: &'a [Volume]) -> impl Iterator<Item = &'a Volume> {
-    all.iter().filter(move |other| {
-        let image = match &volume.source {
-            Source::Image { path, .. } => path.starts_with(other.mount.at.as_path()),
-            Source::Device { .. } | Source::Ebs(_) | Source::Nfs { .. } => false,
-        };
-        other.name != volume.name && (image || volume.mount.at.is_below(&other.mount.at))
-    })
 }
 
 /// Does `work` for all volumes at once; one that lies on another waits for that one, and only for that one.
@@ -287,9 +293,7 @@ fn side_by_side<'a>(
     let ended: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
     let one_more = Condvar::new();
     let run = |volume: &'a Volume| {
-        let mut below =
-            volumes.iter().copied().filter(|other| parents(volume, std::slice::from_ref(*other)).next().is_some());
-        let parents: Vec<&Volume> = below.by_ref().collect();
+        let parents: Vec<&Volume> = volumes.iter().copied().filter(|other| volume.lies_on(other)).collect();
         let board = ended.lock().unwrap_or_else(PoisonError::into_inner);
         let board = one_more
             .wait_while(board, |ended| parents.iter().any(|parent| !ended.contains_key(parent.name.as_str())))

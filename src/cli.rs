@@ -51,7 +51,7 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Print the files that `up` would write, or write them under --root DIR; touches no device
+    /// Print the units that a boot needs, or write them under --root DIR; touches no device
     Render(Names),
     /// List the block devices, what they carry, and whether each could be used
     Devices,

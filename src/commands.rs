@@ -151,7 +151,7 @@ fn check(cli: &Cli, root: &Root, files: &[std::path::PathBuf]) -> Result<ExitCod
 fn render(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
     let config = load(cli, root)?;
     let volumes = chosen(&config, names)?;
-    let files = boot::render(root, &volumes)?;
+    let files = boot::render(root, &config, &volumes)?;
     if cli.json {
         let files = files.iter().map(json::Rendered::from).collect();
         print_json(&Document::Render { version: json::VERSION, files })?;
@@ -251,12 +251,9 @@ fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Fail
         return Err(Failure::Usage(anyhow!("there is no volume `{unknown}` in the config; it has: {}", known())));
     }
     let asked = |volume: &Volume| names.names.is_empty() || names.names.contains(&volume.name);
-    let needed = |volume: &Volume| {
-        let mut above =
-            config.volumes.iter().filter(|other| asked(other)).flat_map(|other| boot::parents(other, &config.volumes));
-        asked(volume) || above.any(|parent| parent.name == volume.name)
-    };
-    Ok(config.volumes.iter().filter(|volume| needed(volume)).collect())
+    let those = config.volumes.iter().filter(|volume| asked(volume));
+    let carriers: Vec<&Volume> = those.flat_map(|volume| volume.carriers(&config.volumes)).collect();
+    Ok(config.volumes.iter().filter(|volume| asked(volume) || carriers.contains(volume)).collect())
 }
 
 fn hidden() -> Failure {

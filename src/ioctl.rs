@@ -196,14 +196,16 @@ pub fn free_loop(control: &File) -> Result<u32> {
     unsafe { raw::loop_ctl_get_free(control.as_raw_fd()) }.map(c_int::cast_unsigned)
 }
 
-/// Puts `backing` behind the loop device in one step (Linux 5.8). `EBUSY`: another was quicker.
+/// Puts `backing` behind the loop device in one step (Linux 5.8), until nobody has it open any more. `EBUSY`: another was quicker.
 pub fn attach_loop(device: &File, backing: &File, name: &Path) -> Result<()> {
     // LO_FLAGS_DIRECT_IO: no second page cache, and no read-ahead of megabytes for each sample of the proof of
     // zeros. Where the file's filesystem can't, the kernel goes on without it.
     const DIRECT_IO: u32 = 16;
+    // LO_FLAGS_AUTOCLEAR: the last one who closes it, or unmounts it, detaches it.
+    const AUTOCLEAR: u32 = 4;
     let mut config =
         raw::LoopConfig { fd: backing.as_raw_fd().cast_unsigned(), block_size: 0, info: NO_LOOP, reserved: [0; 8] };
-    config.info.flags = DIRECT_IO;
+    config.info.flags = DIRECT_IO | AUTOCLEAR;
     fill(&mut config.info.file_name, name.as_os_str().as_encoded_bytes());
     // SAFETY: the structure outlives the call; the kernel takes its own reference to the backing file.
     unsafe { raw::loop_configure(device.as_raw_fd(), &raw const config)? };

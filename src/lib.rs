@@ -17,6 +17,7 @@ pub mod config;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 pub mod error;
+pub mod generator;
 pub mod intent;
 pub mod interfaces;
 mod ioctl;

@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use volinit::cli::Cli;
 use volinit::commands;
+use volinit::generator;
 use volinit::report::log;
 
 fn main() -> ExitCode {
+    if let Some(folder) = generator::asked(std::env::args_os()) {
+        return generator::run(&folder);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -55,7 +55,7 @@ pub fn release<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> R
         return report;
     }
     let mut order = volumes.to_vec();
-    order.sort_by_key(|volume| std::cmp::Reverse(volume.mount.at.as_path().components().count()));
+    order.sort_by_key(|volume| std::cmp::Reverse(volume.carriers(&config.volumes).len()));
     for volume in order {
         let result = one(volume, root);
         let whole = result.is_ok();

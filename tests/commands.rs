@@ -76,21 +76,21 @@ fn an_image_is_made_attached_once_and_grown() {
     assert!(meta.blocks() * 512 < 100 * MIB, "it is not sparse");
     assert_eq!(meta.mode() & 0o777, 0o600);
     fs::write(rig.path("/data/pg/data"), "kept").unwrap();
-    let device = rig.mount_at("/data/pg").unwrap().0;
 
     // The unit names the file: mount(8) attaches it by itself.
     let unit = rig.read("/etc/systemd/system/data-pg.mount");
     assert!(unit.contains("What=/var/lib/volinit/pg.img\n") && unit.contains("Options=loop\n"), "{unit}");
 
-    // As after a reboot: not mounted, not attached. Then attached, but not mounted.
+    // As after a reboot: not mounted, and so not attached. Then attached by a person, but not mounted.
+    let attached = || tool(["losetup".as_ref(), "--associated".as_ref(), image.as_os_str()]);
     rig.unmount("/data/pg");
-    tool(["losetup", "--detach", &device]);
+    assert_eq!(attached(), "");
     assert_eq!(rig.volinit(&["up"]).code, Some(0));
     rig.unmount("/data/pg");
+    tool(["losetup".as_ref(), "--find".as_ref(), image.as_os_str()]);
     let up = rig.volinit(&["up"]);
     assert!(up.out.contains("xfs, 320 MiB): mounted at"), "{}", up.out);
-    let attached = tool(["losetup".as_ref(), "--associated".as_ref(), image.as_os_str()]);
-    assert_eq!(attached.lines().count(), 1, "attached more than once:\n{attached}");
+    assert_eq!(attached().lines().count(), 1, "attached more than once:\n{}", attached());
 
     config("640M");
     let plan = rig.volinit(&["plan"]);
@@ -335,4 +335,29 @@ fn render_writes_the_units_of_an_image_that_is_baked() {
     assert!(rig.read("/etc/systemd/system/data-pg.mount").contains("What=/dev/xvdb\n"));
     assert!(rig.path("/etc/systemd/system/local-fs.target.wants/data-pg.mount").is_symlink());
     assert!(!rig.path("/etc/fleet").exists(), "metadata says that the mount stands");
+}
+
+/// An image on a volume, and one on that image: whoever asks for the last gets all three, the first one first, and the
+/// first goes last.
+#[test]
+fn volumes_that_lie_on_one_another_come_and_go_in_order() {
+    let mut rig = Rig::new();
+    let disk = rig.disk(320 * MIB);
+    rig.config(&format!(
+        "volumes:\n  \
+           z: {{ source: {{ device: {} }}, mount: /data/deep/down/z }}\n  \
+           b: {{ source: {{ image: /data/deep/down/z/b.img, size: 128M }}, mount: /b }}\n  \
+           a: {{ source: {{ image: /b/a.img, size: 32M }}, mount: /a }}\n",
+        disk.name()
+    ));
+    let up = rig.volinit(&["up", "a"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+    for at in ["/a", "/b", "/data/deep/down/z"] {
+        assert!(rig.mount_at(at).is_some(), "{at}: {up:?}");
+    }
+    let release = rig.volinit(&["release"]);
+    assert_eq!(release.code, Some(0), "{release:?}");
+    let order: Vec<&str> =
+        release.out.lines().filter_map(|line| line.split_once(": unmounted")).map(|said| said.0).collect();
+    assert_eq!(order, ["a", "b", "z"], "{release:?}");
 }

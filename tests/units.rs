@@ -1,54 +1,261 @@
-//! The units that ship, read by systemd itself: no unknown key, no ordering cycle, also together with the mount unit
-//! that volinit writes. Nothing is started.
+//! The units that ship and those that the generator makes of a config, read by systemd itself: no unknown key, no unit
+//! that is missing, no ordering cycle, in any mixture of volumes. Nothing is started.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
+use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a volume's unit looks like: see publish/unit.rs.
-const MOUNT: &str = "[Unit]\nAfter=volinit.service volinit@postgres.service\n\
-                     [Mount]\nWhat=/dev/xvdb\nWhere=/data/postgres\nType=btrfs\n\
-                     [Install]\nWantedBy=local-fs.target\n";
+use tempfile::TempDir;
+use volinit::generator;
+use volinit::publish::files;
+use volinit::root::Root;
 
-#[test]
-fn systemd_takes_the_units() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    for (ours, name) in [("volinit.service", "volinit.service"), ("volinit@.service", "volinit@postgres.service")] {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(ours)).unwrap();
-        assert!(text.contains("ExecStart=/usr/bin/volinit up"), "{ours}");
-        // systemd looks whether the program is there.
-        fs::write(at(name), text.replace("/usr/bin/volinit", env!("CARGO_BIN_EXE_volinit"))).unwrap();
-    }
-    fs::write(at("data-postgres.mount"), MOUNT).unwrap();
-    let wants = at("local-fs.target.wants");
-    fs::create_dir(&wants).unwrap();
-    for name in ["volinit.service", "volinit@postgres.service", "data-postgres.mount"] {
-        std::os::unix::fs::symlink(at(name), wants.join(name)).unwrap();
+/// A machine's units: those that ship, and those that the generator gives for a config.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new(config: &str) -> Machine {
+        let machine = Machine { folder: tempfile::tempdir().unwrap() };
+        for unit in ["volinit.service", "volinit@.service"] {
+            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit)).unwrap();
+            assert!(text.contains("ExecStart=/usr/bin/volinit up"), "{unit}");
+            // systemd looks whether the program is there.
+            machine.write(&format!("units/{unit}"), &text.replace("/usr/bin/volinit", env!("CARGO_BIN_EXE_volinit")));
+        }
+        // A network such as every machine has; where these tests run there may be none.
+        let network = "[Unit]\nBefore=network-online.target\n[Service]\nType=oneshot\nExecStart=/bin/true\n";
+        machine.write("units/net.service", network);
+        let wants = machine.path("units/network-online.target.wants");
+        fs::create_dir(&wants).unwrap();
+        symlink(machine.path("units/net.service"), wants.join("net.service")).unwrap();
+        machine.write("etc/volinit/volinit.yaml", config);
+        machine
     }
 
-    let verify = |units: &[&str]| {
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn root(&self) -> Root {
+        Root::new(self.folder.path())
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    /// What the generator writes, and what it complains of. Its links lead to the package's units: here to ours.
+    fn generate(&self) -> (Vec<String>, Vec<String>) {
+        let folder = self.path("units");
+        let (files, problems) = generator::units(&self.root(), &folder);
+        let mut names = Vec::new();
+        for mut file in files {
+            names.push(file.path.strip_prefix(&folder).unwrap().display().to_string());
+            if let files::Content::Link(target) = &mut file.content
+                && let Ok(vendor) = target.strip_prefix("/usr/lib/systemd/system")
+            {
+                *target = folder.join(vendor);
+            }
+            files::write(&Root::default(), &[file]).unwrap();
+        }
+        (names, problems)
+    }
+
+    fn analyze(&self, words: &[&str]) -> (bool, String) {
         let output = Command::new("systemd-analyze")
-            .args(["verify", "--man=no"])
-            .args(units)
+            .args(words)
             // Ours before the machine's own; the empty end stands for those.
-            .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", self.path("units").display()))
             .output()
             .expect("this test needs systemd-analyze");
-        (output.status.success(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (clean, said) =
-        verify(&["volinit.service", "volinit@postgres.service", "data-postgres.mount", "local-fs.target"]);
-    assert!(clean && said.is_empty(), "{said}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout) + &text(output.stderr))
+    }
 
-    // The check has teeth: a volinit that waits for the network cannot be before local-fs.target.
-    let text = fs::read_to_string(at("volinit.service")).unwrap();
-    fs::write(
-        at("volinit.service"),
-        text.replace("[Service]", "Wants=sysinit.target\nAfter=sysinit.target\n[Service]"),
-    )
-    .unwrap();
-    let (_, said) = verify(&["volinit.service", "local-fs.target"]);
+    fn verify(&self) -> String {
+        let units: Vec<String> = fs::read_dir(self.path("units"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "mount"))
+            .collect();
+        let mut words = vec!["verify", "--man=no", "volinit.service", "multi-user.target"];
+        words.extend(units.iter().map(String::as_str));
+        let (clean, said) = self.analyze(&words);
+        if clean { said } else { format!("{said}systemd-analyze failed") }
+    }
+}
+
+const NETWORK: &str = "volumes:
+  postgres:
+    source: { ebs: vol-5afc0745, attach: true }
+    mount: /data/postgres
+";
+
+#[test]
+fn a_config_is_all_that_a_boot_needs() {
+    let machine = Machine::new("volumes: { postgres: { source: { device: /dev/xvdb }, mount: /data/postgres } }\n");
+    let (files, problems) = machine.generate();
+    assert_eq!(
+        files,
+        [
+            "data-postgres.mount",
+            "local-fs.target.wants/data-postgres.mount",
+            "volinit@postgres.service.d/50-volinit.conf",
+            "data-postgres.mount.requires/volinit@postgres.service",
+        ]
+    );
+    assert!(problems.is_empty());
+    assert_eq!(machine.verify(), "");
+
+    let machine = Machine::new(NETWORK);
+    let (files, _) = machine.generate();
+    assert_eq!(files[1], "remote-fs.target.wants/data-postgres.mount");
+    assert_eq!(machine.verify(), "");
+    let drop_in = machine.path("units/volinit@postgres.service.d/50-volinit.conf");
+    assert!(fs::read_to_string(&drop_in).unwrap().contains("After=network-online.target\n"));
+
+    // The check has teeth: a volume that waits for the network cannot be there before local-fs.target.
+    let text = fs::read_to_string(&drop_in).unwrap();
+    fs::write(&drop_in, text.replace("Before=remote-fs.target", "Before=local-fs.target")).unwrap();
+    let said = machine.verify();
     assert!(said.contains("ordering cycle"), "{said}");
+}
+
+/// Local ones, images, attached ones and those of a pool; below one another, with and without `_netdev`, with what
+/// belongs to all.
+#[test]
+fn no_mixture_of_volumes_is_a_cycle() {
+    let sources = [
+        "{ device: /dev/xvdb }",
+        "{ image: /var/lib/a.img, size: 1G }",
+        "{ ebs: vol-5afc0745, attach: true }",
+        "{ ebs: vol-5afc0745 }",
+        "{ ebs: { pool: { tags: { a: b } }, slot-tag: slot } }",
+        "{ image: /data/one/a.img, size: 1G }",
+        "{ image: /data/three/a.img, size: 1G }",
+        "{ device: /dev/xvdc, timeout: 10min }",
+    ];
+    let mounts = [
+        ["/data/one", "/data/two", "/data/three"],
+        ["/data/one", "/data/one/two", "/data/one/two/three"],
+        ["/data/one/two/three", "/data/one", "/data/one/two"],
+        ["/data/three/one", "/data/three/two", "/data/three"],
+    ];
+    let mut checked = 0;
+    for (n, mounts) in mounts.iter().enumerate() {
+        // Three of the sources, each time others beside each other: enough that all pairs have met.
+        for first in 0..sources.len() {
+            let chosen = [first, (first + n + 1) % sources.len(), (first + 2 * n + 3) % sources.len()];
+            let mut config = "volumes:\n".to_owned();
+            for (name, (source, at)) in ["a", "b", "c"].iter().zip(chosen.iter().zip(mounts)) {
+                let source = sources[*source].replace("5afc0745", &format!("5afc074{name}"));
+                let source = source.replace("xvdb", &format!("xvdb{name}")).replace("a.img", &format!("{name}.img"));
+                let options = if first == 3 && *name == "b" { "[_netdev]" } else { "[]" };
+                writeln!(config, "  {name}: {{ source: {source}, mount: {{ at: {at}, options: {options} }} }}")
+                    .unwrap();
+            }
+            if first % 2 == 0 {
+                config += "interfaces: { eth1: { eni: eni-5afc0745 } }\nsignal: { stack: prod, resource: Node1 }\n";
+            }
+            let machine = Machine::new(&config);
+            if volinit::config::load(&machine.root(), &[]).is_err() {
+                continue;
+            }
+            let (_, problems) = machine.generate();
+            assert!(problems.is_empty(), "{config}{problems:?}");
+            assert_eq!(machine.verify(), "", "{config}");
+            checked += 1;
+        }
+    }
+    // An image below its own mount point, or two that lie on each other, are no configs.
+    assert!(checked >= 20, "{checked}");
+    println!("{checked} mixtures");
+}
+
+#[test]
+fn what_needs_all_volumes_is_started_too() {
+    let wanted = "multi-user.target.wants/volinit.service".to_owned();
+    assert!(!Machine::new(NETWORK).generate().0.contains(&wanted));
+    for more in ["interfaces: { eth1: { eni: eni-5afc0745 } }\n", "signal: { stack: prod, resource: Node1 }\n"] {
+        let machine = Machine::new(&format!("{NETWORK}{more}"));
+        assert!(machine.generate().0.contains(&wanted), "{more}");
+        assert_eq!(machine.verify(), "");
+    }
+    // A config that cannot be read is a failed unit, which a person sees.
+    let (files, problems) = Machine::new("volumes: { postgres: { sauce: x } }\n").generate();
+    assert_eq!(files, [wanted]);
+    assert!(problems[0].contains("unknown key `sauce`"), "{problems:?}");
+}
+
+#[test]
+fn a_unit_of_the_administrator_s_stays_as_it_is_and_the_next_volume_has_its_own() {
+    let machine = Machine::new(
+        "volumes:\n  a: { source: { device: /dev/xvdb }, mount: /data/a }\n  b: { source: { device: /dev/xvdc }, mount: /data/b }\n",
+    );
+    machine.write("etc/systemd/system/data-a.mount", "[Mount]\nWhat=/dev/xvdb\nWhere=/data/a\n");
+    let (files, problems) = machine.generate();
+    assert!(files.iter().all(|file| !file.contains("data-a")), "{files:?}");
+    assert!(files.contains(&"data-b.mount".to_owned()));
+    assert!(problems[0].starts_with("a: ") && problems[0].contains("is not volinit's"), "{problems:?}");
+}
+
+#[test]
+fn the_device_is_the_one_that_an_earlier_run_found() {
+    let machine =
+        Machine::new("volumes: { kafka: { source: { ebs: { pool: { tags: { a: b } } } }, mount: /data/kafka } }\n");
+    machine.generate();
+    let unit = machine.path("units/data-kafka.mount");
+    assert!(fs::read_to_string(&unit).unwrap().contains("\nWhat=volinit:kafka\n"));
+    let known = fs::read_to_string(&unit).unwrap().replace("volinit:kafka", "/dev/disk/by-id/nvme-x");
+    machine.write("etc/systemd/system/data-kafka.mount", &known);
+    let (files, _) = machine.generate();
+    assert_eq!(fs::read_to_string(&unit).unwrap(), known);
+    assert!(files.contains(&r"dev-disk-by\x2did-nvme\x2dx.device.d/50-volinit.conf".to_owned()), "{files:?}");
+}
+
+/// An image without the generator: what `render` writes, and `systemctl enable`.
+#[test]
+fn systemctl_enables_a_volume_of_an_image() {
+    let machine = Machine::new(NETWORK);
+    fs::create_dir_all(machine.path("usr/lib/systemd/system")).unwrap();
+    fs::rename(machine.path("units/volinit@.service"), machine.path("usr/lib/systemd/system/volinit@.service"))
+        .unwrap();
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    };
+    run(Command::new(env!("CARGO_BIN_EXE_volinit")).arg("--root").arg(machine.folder.path()).arg("render"));
+    run(Command::new("systemctl").arg("--root").arg(machine.folder.path()).args(["enable", "volinit@postgres"]));
+    let requires = machine.path("etc/systemd/system/data-postgres.mount.requires/volinit@postgres.service");
+    assert!(requires.is_symlink(), "{}", requires.display());
+}
+
+/// The binary itself, under its other name: it looks at the machine's own config, which a test's machine has not.
+#[test]
+fn under_its_other_name_volinit_is_a_generator() {
+    let folder = tempfile::tempdir().unwrap();
+    let generator = folder.path().join("volinit-generator");
+    symlink(env!("CARGO_BIN_EXE_volinit"), &generator).unwrap();
+    let etc = folder.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    fs::write(etc.join("volinit.yaml"), NETWORK).unwrap();
+    let out = folder.path().join("normal");
+    fs::create_dir(&out).unwrap();
+    // In a mount namespace of its own, where the folder stands for /etc/volinit.
+    let script = "mkdir -p /run/volinit-units && mount -t tmpfs none /run/volinit-units && mkdir /run/volinit-units/u \
+                  /run/volinit-units/w && mount -t overlay -o lowerdir=/etc,upperdir=/run/volinit-units/u,workdir=/run/volinit-units/w none /etc \
+                  && mkdir -p /etc/volinit && cp \"$0\"/* /etc/volinit/ && exec \"$@\"";
+    let ran = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([&etc, &generator, &out, &out, &out])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(out.join("data-postgres.mount").exists(), "{ran:?}");
 }

@@ -44,6 +44,18 @@ pub fn across(config: &Config, tree: &Node, report: &mut Report) {
                 volume.name
             );
             report.add(&place(volume, &["source", "image"]), message);
+        } else if volume.carriers(volumes).contains(&volume) {
+            // Mount points alone make no circle: there is an image in it, and that can lie elsewhere.
+            let on: Vec<String> =
+                volumes.iter().filter(|other| volume.lies_on(other)).map(|other| tick(&other.name)).collect();
+            let message = format!(
+                "{} lies on {}, which in turn lies on it: none of them could be first. Put an image elsewhere, such as \
+                 /var/lib/volinit/{}.img",
+                called(volume),
+                on.join(", "),
+                volume.name
+            );
+            report.add(&place(volume, &["source"]), message);
         }
         metadata(config, volume, tree, report);
     }

@@ -53,6 +53,14 @@ pub fn find(root: &Root) -> Result<Vec<File>, Problems> {
     if problems.is_empty() { Ok(files) } else { Err(Problems(problems)) }
 }
 
+/// Whether there is a config at all, right or wrong.
+pub fn are_there(root: &Root) -> bool {
+    FOLDERS.map(|folder| root.path(folder)).iter().any(|folder| {
+        let main = fs::symlink_metadata(folder.join("volinit.yaml")).is_ok();
+        main || drop_ins_of(&folder.join("conf.d")).map_or(true, |found| !found.is_empty())
+    })
+}
+
 /// Those files, in that order.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<File>, Problems> {
     let (mut files, mut problems) = (Vec::new(), Vec::new());

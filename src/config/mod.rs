@@ -51,6 +51,11 @@ pub fn load(root: &Root, explicit: &[PathBuf]) -> Result<Config, Problems> {
     if explicit.is_empty() { read(&files::find(root)?) } else { read(&files::read_all(explicit)?) }
 }
 
+/// Whether `root` has a config, right or wrong.
+pub fn is_there(root: &Root) -> bool {
+    files::are_there(root)
+}
+
 /// What these texts say, merged in their order. No file is read: this is for the fuzzer.
 #[doc(hidden)]
 pub fn parse(texts: &[&str]) -> Result<Config, Problems> {

@@ -50,6 +50,43 @@ pub struct Volume {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Volume {
+    /// Whether it lies on the other one: its mount point, or its image, is below the other's mount point.
+    pub fn lies_on(&self, other: &Volume) -> bool {
+        let image = match &self.source {
+            Source::Image { path, .. } => path.starts_with(other.mount.at.as_path()),
+            Source::Device { .. } | Source::Ebs(_) | Source::Nfs { .. } => false,
+        };
+        other.name != self.name && (image || self.mount.at.is_below(&other.mount.at))
+    }
+
+    /// Those of `all` that it lies on, also through others.
+    pub fn carriers<'a>(&self, all: &'a [Volume]) -> Vec<&'a Volume> {
+        let mut found: Vec<&Volume> = all.iter().filter(|other| self.lies_on(other)).collect();
+        let mut next = 0;
+        while let Some(carrier) = found.get(next).copied() {
+            let more = all.iter().filter(|other| carrier.lies_on(other) && !found.contains(other));
+            let more: Vec<&Volume> = more.collect();
+            found.extend(more);
+            next += 1;
+        }
+        found
+    }
+
+    /// Whether it can only come once the network is up: over it, or by a call to the cloud's API.
+    pub fn needs_network(&self, all: &[Volume]) -> bool {
+        let alone = |volume: &Volume| match &volume.source {
+            Source::Ebs(ebs) if ebs.attach => true,
+            Source::Nfs { .. } => true,
+            // systemd goes by the option too, and moves such a mount to remote-fs.target.
+            Source::Ebs(_) | Source::Device { .. } | Source::Image { .. } => {
+                volume.mount.options.iter().any(|option| option == "_netdev")
+            }
+        };
+        alone(self) || self.carriers(all).into_iter().any(alone)
+    }
+}
+
 /// Where a volume's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -74,6 +111,16 @@ pub enum Source {
         /// `server:/path`.
         export: String,
     },
+}
+
+impl Source {
+    /// How long to wait for it to come; nothing for what needs no waiting.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) => *timeout,
+            Source::Image { .. } | Source::Nfs { .. } => Duration::ZERO,
+        }
+    }
 }
 
 /// Which EBS volume is meant, and what may be done to have it here.

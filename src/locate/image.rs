@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use log::info;
@@ -51,8 +51,9 @@ fn bring(path: &Path, size: Bytes) -> anyhow::Result<Device> {
         info!("making {}, sparse, {size}", path.display());
         file.set_len(size.0).with_context(|| format!("making {}", path.display()))?;
     }
-    let node = match attached(&file, path)? {
-        Some(node) => node,
+    // Held until it is open once more: the last one who closes it detaches it.
+    let (node, _held) = match attached(&file, path)? {
+        Some(found) => found,
         None => attach(&file, path)?,
     };
     let device = Device::open(&node)?;
@@ -67,7 +68,7 @@ fn bring(path: &Path, size: Bytes) -> anyhow::Result<Device> {
 /// The loop device of the image, where there is one.
 pub fn find(path: &Path) -> anyhow::Result<Option<Device>> {
     let Ok(file) = File::open(path) else { return Ok(None) };
-    attached(&file, path)?.map(|node| Device::open(&node)).transpose()
+    attached(&file, path)?.map(|(node, _held)| Device::open(&node)).transpose()
 }
 
 fn look(path: &Path, size: Bytes) -> anyhow::Result<Device> {
@@ -76,7 +77,7 @@ fn look(path: &Path, size: Bytes) -> anyhow::Result<Device> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return rehearse(path, size),
         Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
     };
-    if let Some(node) = attached(&file, path)? {
+    if let Some((node, _held)) = attached(&file, path)? {
         return Device::open(&node);
     }
     let mut device = Device::open(path)?;
@@ -99,7 +100,7 @@ fn rehearse(path: &Path, size: Bytes) -> anyhow::Result<Device> {
 }
 
 /// The loop device that has this very file behind it: by inode, since a path can be renamed or replaced.
-fn attached(file: &File, path: &Path) -> anyhow::Result<Option<std::path::PathBuf>> {
+fn attached(file: &File, path: &Path) -> anyhow::Result<Option<(PathBuf, File)>> {
     let meta = file.metadata().context("looking at the image")?;
     for disk in Sysfs::disks().context("listing /sys/block")? {
         // Opening a loop device whose file hangs would hang this boot with it. The kernel tells the file's name of
@@ -111,13 +112,15 @@ fn attached(file: &File, path: &Path) -> anyhow::Result<Option<std::path::PathBu
         let node = disk.node();
         let Ok(device) = File::open(&node) else { continue };
         if ioctl::loop_backing(&device) == Ok((meta.dev(), meta.ino())) {
-            return Ok(Some(node));
+            return Ok(Some((node, device)));
         }
     }
     Ok(None)
 }
 
-fn attach(file: &File, path: &Path) -> anyhow::Result<std::path::PathBuf> {
+/// As mount(8) attaches an image: it is detached when it is unmounted, or when nobody has it open that did not come to
+/// mounting it. Left attached, it would keep what its file lies on from being unmounted.
+fn attach(file: &File, path: &Path) -> anyhow::Result<(PathBuf, File)> {
     let control = File::open("/dev/loop-control").context("opening /dev/loop-control (is the loop module there?)")?;
     for _ in 0..ATTEMPTS {
         let number = ioctl::free_loop(&control).context("asking for a free loop device")?;
@@ -130,7 +133,7 @@ fn attach(file: &File, path: &Path) -> anyhow::Result<std::path::PathBuf> {
         match ioctl::attach_loop(&device, file, path) {
             Ok(()) => {
                 info!("attached {} to {}", path.display(), node.display());
-                return Ok(node);
+                return Ok((node, device));
             }
             // Another process took it between the question and the answer.
             Err(Errno::EBUSY) => {}

@@ -4,15 +4,14 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use crate::config::MountPoint;
-
-/// The unit's name for `at`: `unit_name("/srv/my-data", "mount")` is `srv-my\x2ddata.mount`.
+/// The unit's name for `path`: `unit_name("/srv/my-data", "mount")` is `srv-my\x2ddata.mount`.
 ///
-/// The rules are those of `unit_name_path_escape()` in systemd's src/basic/unit-name.c. That a mount point
-/// is normal, and is not `/`, spares the special cases.
-pub fn unit_name(at: &MountPoint, suffix: &str) -> String {
-    let path = at.as_path().as_os_str().as_bytes();
+/// The rules are those of `unit_name_path_escape()` in systemd's src/basic/unit-name.c. The path must be
+/// normal, and not `/`, which spares the special cases.
+pub fn unit_name(path: &Path, suffix: &str) -> String {
+    let path = path.as_os_str().as_bytes();
     let mut name = String::with_capacity(path.len() + suffix.len());
     for (index, byte) in path.iter().skip(1).copied().enumerate() {
         match byte {
@@ -35,10 +34,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn at(path: &str) -> MountPoint {
-        MountPoint::parse(path).unwrap()
-    }
+    use crate::config::MountPoint;
 
     #[test]
     fn names_are_escaped() {
@@ -49,7 +45,7 @@ mod tests {
             ("/é 50%", r"\xc3\xa9\x2050\x25.mount"),
             (r"/a\b:_", r"a\x5cb:_.mount"),
         ] {
-            assert_eq!(unit_name(&at(path), "mount"), name, "{path}");
+            assert_eq!(unit_name(Path::new(path), "mount"), name, "{path}");
         }
     }
 
@@ -75,7 +71,7 @@ mod tests {
             let stderr = String::from_utf8_lossy(&output.stderr);
             prop_assert!(output.status.success(), "{stderr}");
             let theirs = String::from_utf8(output.stdout).unwrap();
-            let ours: Vec<_> = paths.iter().map(|path| unit_name(path, "mount")).collect();
+            let ours: Vec<_> = paths.iter().map(|path| unit_name(path.as_path(), "mount")).collect();
             prop_assert_eq!(theirs.trim_end().split(' ').collect::<Vec<_>>(), ours);
         }
     }

@@ -14,6 +14,7 @@ mod environment;
 pub mod escape;
 pub mod files;
 pub mod fleet;
+pub mod order;
 pub mod systemd;
 pub mod template;
 pub mod unit;
@@ -40,9 +41,7 @@ pub struct Published<'a> {
 
 impl Published<'_> {
     fn unit(&self) -> MountUnit<'_> {
-        let mount = &self.volume.mount;
-        // systemd goes by the option too, and moves such a mount to remote-fs.target.
-        let network = self.network || mount.options.iter().any(|option| option == "_netdev");
+        let (mount, network) = (&self.volume.mount, self.network);
         MountUnit {
             volume: &self.volume.name,
             what: &self.what,
@@ -76,6 +75,20 @@ pub fn files(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdra
         }
     }
     Ok(files)
+}
+
+/// The What= of the unit that an earlier run wrote for the volume: the device by the best name that it had.
+pub fn known_what(root: &Root, volume: &Volume) -> Result<Option<String>> {
+    let text = files::read(root, &unit::path(&volume.mount.at))?.filter(|text| text.starts_with(MARKER));
+    let what = text.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("What=")));
+    Ok(what.map(|what| what.trim_end().replace("%%", "%")))
+}
+
+/// What has systemd run volinit for the volume at boot; see [`order`]. `all` are the config's volumes.
+pub fn order_files(published: &Published<'_>, all: &[Volume]) -> Result<Vec<File>> {
+    let volume = published.volume;
+    let carriers: Vec<&str> = volume.carriers(all).into_iter().map(|carrier| carrier.name.as_str()).collect();
+    Ok(order::files(&published.unit(), &carriers, volume.source.timeout())?)
 }
 
 /// Writes [`files()`], and tells systemd once if that changed anything. Where nothing is to be changed, nothing is

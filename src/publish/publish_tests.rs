@@ -36,7 +36,7 @@ fn mounted(volume: &Volume) -> Published<'_> {
             mount: volume.mount.at.clone(),
             cloud: CloudWords::default(),
         },
-        network: false,
+        network: volume.needs_network(&[]),
     }
 }
 

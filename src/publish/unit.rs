@@ -11,7 +11,17 @@ use crate::config::{FsType, MountPoint};
 pub const MARKER: &str = "# Written by volinit";
 
 /// Where an administrator's units are, and so ours: what is said here wins over a package's files.
-const UNITS: &str = "/etc/systemd/system";
+pub const UNITS: &str = "/etc/systemd/system";
+
+/// The unit of the mount point `at`.
+pub fn name(at: &MountPoint) -> String {
+    unit_name(at.as_path(), "mount")
+}
+
+/// Its file.
+pub fn path(at: &MountPoint) -> PathBuf {
+    Path::new(UNITS).join(name(at))
+}
 
 /// What the unit mounts; it decides when in the boot systemd would mount it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +86,12 @@ pub struct Unsayable(String);
 impl MountUnit<'_> {
     /// Its name, which must be the escaped mount point.
     pub fn name(&self) -> String {
-        unit_name(self.at, "mount")
+        name(self.at)
     }
 
     /// Its file.
     pub fn path(&self) -> PathBuf {
-        Path::new(UNITS).join(self.name())
+        path(self.at)
     }
 
     /// The link that enables it, as `systemctl enable` makes it: to [`Self::path`].
@@ -101,7 +111,7 @@ impl MountUnit<'_> {
     /// The file's text.
     ///
     /// `After=` volinit only orders: were systemd to mount the volume at boot, it must not do so before volinit
-    /// has looked at it. Where those units do not run, it says nothing. `WantedBy=`, not `RequiredBy=`: a boot
+    /// has looked at it ([`super::order`] has it require volinit's word). Where that unit does not run, it says nothing. `WantedBy=`, not `RequiredBy=`: a boot
     /// goes on without the volume, and does not end in the emergency shell; the mount's own, implicit
     /// `Before=local-fs.target` stays, so that what starts after it finds the volume (systemd.mount(5)).
     pub fn text(&self) -> Result<String, Unsayable> {
@@ -112,7 +122,7 @@ impl MountUnit<'_> {
              [Unit]\n\
              Description=Volume {volume}\n\
              Documentation=man:volinit(8)\n\
-             After=volinit.service volinit@{volume}.service\n\
+             After=volinit@{volume}.service\n\
              \n\
              [Mount]\n\
              What={what}\n\
@@ -141,7 +151,7 @@ impl MountUnit<'_> {
 
 /// `text` as the right side of a line of a unit. What=, Where= and Options= are taken as they stand, but for
 /// specifiers: no quotes, no escapes (`config_parse_unit_string_printf` in systemd's src/core/load-fragment.c).
-fn value(text: &str) -> Result<String, Unsayable> {
+pub(super) fn value(text: &str) -> Result<String, Unsayable> {
     // Only the ends' ASCII white space goes (strstrip); a no-break space is a character as any other.
     if text.starts_with(' ') || text.ends_with(' ') || text.chars().any(char::is_control) {
         return Err(Unsayable(text.to_owned()));
@@ -179,7 +189,7 @@ mod tests {
 [Unit]
 Description=Volume postgres
 Documentation=man:volinit(8)
-After=volinit.service volinit@postgres.service
+After=volinit@postgres.service
 
 [Mount]
 What=/dev/disk/by-id/nvme-vol0123
