@@ -138,7 +138,7 @@ demo-clean: ## Undo the demo
 	@packaging/demo.sh clean
 
 .PHONY: generated
-generated: ## Write the man page and the JSON schema anew
+generated: ## Write the man page, the completions and the JSON schema anew
 	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --test generated
 	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --lib schema
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::CommandFactory;
+use clap_complete::Shell;
 use clap_mangen::Man;
 use volinit::cli::Cli;
 
@@ -16,6 +17,16 @@ const MORE: &str = include_str!("../packaging/man/volinit.8.in");
 #[test]
 fn the_man_page_is_that_of_the_command_line() {
     same("packaging/man/volinit.8", &man());
+}
+
+/// Under the names by which the shells look for them.
+#[test]
+fn the_completions_are_those_of_the_command_line() {
+    for (shell, name) in [(Shell::Bash, "volinit"), (Shell::Zsh, "_volinit"), (Shell::Fish, "volinit.fish")] {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "volinit", &mut text);
+        same(&format!("packaging/completions/{name}"), &String::from_utf8(text).unwrap());
+    }
 }
 
 /// One page for all: a person who runs `man volinit` has not yet heard of subcommands.
