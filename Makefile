@@ -58,6 +58,19 @@ release: ## Build the small static binary that ships: target/*/release/volinit
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(RELEASE_FLAGS)" cargo build $(CARGO_ARGS) $(WITH) --release $(BUILD_STD)
 	@ls -l $(OUT)/release/volinit
 
+# Another binary to be packaged, as it is: `make packages BINARY=target/…/debug/volinit`.
+BINARY ?=
+# Where the packages go.
+PACKAGES := target/packages
+
+.PHONY: packages
+packages: ## Make a .deb, an .rpm and a systemd-sysext image in target/packages, of the release or of BINARY=
+	@packaging/deps.sh dpkg squashfs-tools
+	@[ -n "$(BINARY)" ] || $(MAKE) release
+	@rm -rf $(PACKAGES)
+	@packaging/packages.sh $(or $(BINARY),$(OUT)/release/volinit) $(PACKAGES)
+	@ls -l $(PACKAGES)
+
 .PHONY: lint
 lint: ## Check the format, clippy, the documentation, and the licences of what is linked
 	cargo fmt --check
