@@ -27,7 +27,9 @@ GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils er
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
 # What tests/vm makes its machine of and boots it with.
 VM_NEEDS := binutils busybox-static cpio kmod qemu-system-x86
-TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) e2fsprogs file g++ git man-db mdadm python3-venv strace systemd xfsprogs
+# What the packages are made and looked at with.
+PACKAGE_NEEDS := binutils dpkg fish lintian mmdebstrap mount packer rpm squashfs-tools systemd util-linux zsh
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) e2fsprogs file g++ git man-db mdadm python3-venv strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
@@ -137,6 +139,13 @@ test-vm: deps ## Plug a volume into a running virtual machine, as EC2 does, and 
 .PHONY: hotplug
 hotplug:
 	cargo test $(CARGO_ARGS) --test hotplug -- --nocapture
+
+# The packages are of the debug build, without symbols: FEATURES= makes that one small too.
+.PHONY: test-packages
+test-packages: ## Install and remove the packages in a Debian 12 of the test's own, and bake a root folder; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make test-packages: run it as root: it makes loop devices and mounts them" >&2; exit 1; }
+	@packaging/deps.sh $(BUILD_NEEDS) $(PACKAGE_NEEDS)
+	cargo test $(CARGO_ARGS) $(WITH) --test packages -- --nocapture
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root
