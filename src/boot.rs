@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use log::{debug, info, warn};
+use log::{debug, warn};
 
 use crate::apply;
 use crate::config::{Config, Ebs, EbsVolume, Eni, Interface, Source, Volume};
@@ -23,7 +23,7 @@ use crate::locate::{self, Device, Effort};
 use crate::plan::{self, Action, Plan};
 use crate::probe::{self, Facts, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
-use crate::report::{Brought, Done, Outcome, Report};
+use crate::report::{Brought, Done, Outcome, Report, journal};
 use crate::root::Root;
 use crate::signal;
 use crate::state::{self, Remembered};
@@ -305,12 +305,12 @@ fn side_by_side<'a>(
         let started = Instant::now();
         let result = match broken {
             Some(parent) => Err(Failure::Failed(anyhow!("it lies on the volume `{parent}`, which is not there"))),
-            None => work(volume),
+            None => journal::of_volume(&volume.name, || work(volume)),
         };
         let took = started.elapsed();
         match &result {
             Ok(_) => debug!("{}: done in {took:?}", volume.name),
-            Err(failure) => info!("{}: {}: {failure}", volume.name, failure.word()),
+            Err(failure) => debug!("{}: {}: {failure}", volume.name, failure.word()),
         }
         ended.lock().unwrap_or_else(PoisonError::into_inner).insert(&volume.name, result.is_ok());
         one_more.notify_all();

@@ -16,7 +16,7 @@ use crate::probe;
 use crate::publish;
 use crate::release;
 use crate::report::json::{self, Document};
-use crate::report::{Report, Table, progress};
+use crate::report::{Report, Table, journal, progress};
 use crate::root::Root;
 use crate::signals;
 
@@ -93,6 +93,8 @@ fn release(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
     let report = release::release(root, &config, &volumes);
     if cli.json {
         print_json(&Document::from(&report))?;
+    } else if journal::is_behind(stdout()) {
+        report.log();
     } else {
         print(&report)?;
     }
@@ -110,6 +112,8 @@ fn finish(cli: &Cli, report: &Report) -> Result<ExitCode, Failure> {
         print_json(&Document::from(report))?;
     } else if report.command == "status" {
         print(&report.status())?;
+    } else if !report.planned && journal::is_behind(stdout()) {
+        report.log();
     } else {
         print(report)?;
     }
@@ -259,8 +263,8 @@ fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Fail
 fn hidden() -> Failure {
     Failure::Failed(anyhow!(
         "the unit that runs volinit has a mount namespace of its own, so that nobody else would see what is mounted in \
-         it: take ProtectSystem=, PrivateTmp=, PrivateMounts=, ReadOnlyPaths= and the like out of the unit, or run \
-         volinit outside of it, as `ExecStartPre=+volinit up`. Nothing was done"
+         it: say RequiresMountsFor= in the unit and leave the volume to volinit@NAME.service, or run `nsenter \
+         --mount=/proc/1/ns/mnt volinit up`, or take PrivateTmp=, ProtectSystem= and the like out of it. Nothing was done"
     ))
 }
 

@@ -260,7 +260,7 @@ fn a_unit_with_a_mount_namespace_of_its_own_is_told_so() {
     own.args(["--mount", "--propagation", "slave", "env", "INVOCATION_ID=1", "bash", "-c", &script]);
     let ran = rig.run(&mut own);
     assert_eq!((ran.code, disk.fingerprint()), (Some(1), before), "{ran:?}");
-    for words in ["has a mount namespace of its own", "ProtectSystem=", "ExecStartPre=+volinit up"] {
+    for words in ["has a mount namespace of its own", "ProtectSystem=", "RequiresMountsFor="] {
         assert!(ran.err.contains(words), "{words}: {ran:?}");
     }
     // A person's own namespace is their business.

@@ -36,7 +36,7 @@ complete -c volinit -n "__fish_volinit_needs_command" -f -a "grow" -d 'Only grow
 complete -c volinit -n "__fish_volinit_needs_command" -f -a "release" -d 'Take the metadata back, unmount and detach, for a planned move; what is not here is released already'
 complete -c volinit -n "__fish_volinit_needs_command" -f -a "status" -d 'Show what is declared beside what is there'
 complete -c volinit -n "__fish_volinit_needs_command" -f -a "check" -d 'Check the config, and show each error with its line'
-complete -c volinit -n "__fish_volinit_needs_command" -f -a "render" -d 'Print the files that `up` would write, or write them under --root DIR; touches no device'
+complete -c volinit -n "__fish_volinit_needs_command" -f -a "render" -d 'Print the units that a boot needs, or write them under --root DIR; touches no device'
 complete -c volinit -n "__fish_volinit_needs_command" -f -a "devices" -d 'List the block devices, what they carry, and whether each could be used'
 complete -c volinit -n "__fish_volinit_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c volinit -n "__fish_volinit_using_subcommand up" -l device -d 'Without a config: the device, as in `volinit up --device /dev/xvdb --mount /data/postgres --fs btrfs`' -r -F
@@ -97,6 +97,6 @@ complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_see
 complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "release" -d 'Take the metadata back, unmount and detach, for a planned move; what is not here is released already'
 complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "status" -d 'Show what is declared beside what is there'
 complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "check" -d 'Check the config, and show each error with its line'
-complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "render" -d 'Print the files that `up` would write, or write them under --root DIR; touches no device'
+complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "render" -d 'Print the units that a boot needs, or write them under --root DIR; touches no device'
 complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "devices" -d 'List the block devices, what they carry, and whether each could be used'
 complete -c volinit -n "__fish_volinit_using_subcommand help; and not __fish_seen_subcommand_from up plan grow release status check render devices help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

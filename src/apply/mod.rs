@@ -16,6 +16,7 @@ use crate::config::Volume;
 use crate::error::Failure;
 use crate::locate::Device;
 use crate::plan::{Action, Plan};
+use crate::report::journal::event;
 use crate::signals;
 
 /// Does what the plan says.
@@ -44,6 +45,21 @@ pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> 
             Action::Mount { kind, at } => mount::mount(device, *kind, at, &volume.mount.options)?,
             Action::Grow { kind, at } => kept_small = grow::mounted(device, *kind, at).err(),
             Action::Permit { at, owner, mode } => mount::permit(at, *owner, *mode)?,
+        }
+        let event = match &step.action {
+            Action::Format { .. } => Some(event::FORMATTED),
+            Action::GrowUnmounted | Action::Grow { .. } if kept_small.is_none() => Some(event::GROWN),
+            Action::GrowUnmounted
+            | Action::Grow { .. }
+            | Action::EnlargeImage { .. }
+            | Action::Erase { .. }
+            | Action::Undo(_)
+            | Action::Check { .. }
+            | Action::Mount { .. }
+            | Action::Permit { .. } => None,
+        };
+        if let Some(event) = event {
+            info!(target: event, "{}: {}: {}", volume.name, device.path.display(), step.action.done(None));
         }
         match kept_small {
             None => plan.steps.push(step),

@@ -114,6 +114,7 @@ fn attach(
     use crate::ec2::claim::{self, Pool};
     use crate::ec2::{self, wait::Patience};
     use crate::publish::CloudWords;
+    use crate::report::journal::event;
     use crate::state::Link;
 
     let forcing = match ebs.takeover {
@@ -158,7 +159,7 @@ fn attach(
         link.arrives(left())?;
         state::remember(root, &interface.name, &link)?;
     }
-    info!("{}: {id} is {}", volume.name, device.path.display());
+    info!(target: event::ATTACHED, "{}: {id} is attached, as {}", volume.name, device.path.display());
     device.words = CloudWords { slot, zone: Some(zone), address: None };
     let attached = Attached { volume_id: id.to_string(), words: device.words.clone() };
     state::remember(root, &volume.name, &attached)?;

@@ -1,5 +1,6 @@
 //! Outcome -> a line for a person, JSON for a program. Decides nothing.
 
+pub mod journal;
 pub mod json;
 pub mod log;
 pub mod progress;
@@ -9,6 +10,8 @@ mod table;
 
 use std::fmt;
 use std::time::Duration;
+
+use ::log::Level;
 
 pub use table::Table;
 
@@ -61,6 +64,26 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Tells the journal what [`fmt::Display`] tells a person: an entry for each volume and interface, with its priority.
+    pub fn log(&self) {
+        for outcome in &self.outcomes {
+            let target = match &outcome.result {
+                Err(Failure::Refused(_)) => journal::event::REFUSED,
+                Ok(_) | Err(_) => module_path!(),
+            };
+            let text = text(|to| outcome.done(to));
+            journal::of_volume(&outcome.volume.name, || {
+                ::log::log!(target: target, level(&outcome.result), "{}", text.trim_end());
+            });
+        }
+        for brought in &self.interfaces {
+            ::log::log!(level(&brought.1), "{}", text(|to| interface(to, brought)).trim_end());
+        }
+        if let Err(failure) = &self.files {
+            ::log::error!("publishing: {}: {failure}", failure.word());
+        }
+    }
+
     /// One line for systemd's STATUS=.
     pub fn summary(&self) -> String {
         let down: Vec<&str> = self
@@ -74,6 +97,14 @@ impl Report<'_> {
                 None => format!("volumes up: {}", self.outcomes.len()),
                 Some((interface, _)) => format!("network interface not up: {}", interface.name),
             },
+            _ if self.outcomes.len() == 1 => {
+                let told = self.outcomes.iter().filter_map(|Outcome { volume, result, .. }| {
+                    let failure = result.as_ref().err()?;
+                    // A status is one line.
+                    Some(format!("{}: {}: {failure}", volume.name, failure.word()).replace('\n', " "))
+                });
+                told.collect()
+            }
             down => format!("volumes not up: {} of {}: {}", down.len(), self.outcomes.len(), down.join(", ")),
         }
     }
@@ -112,16 +143,7 @@ impl fmt::Display for Report<'_> {
                 outcome.done(f)?;
             }
         }
-        for (interface, brought) in &self.interfaces {
-            let name = &interface.name;
-            match brought {
-                Ok(Up { name: link, link: nic, attached }) => {
-                    let how = if *attached { "attached as" } else { "nothing to do: it is" };
-                    writeln!(f, "{name}: {}: {how} {link}, {}", nic.id, nic.address)?;
-                }
-                Err(failure) => failed(f, name, failure)?,
-            }
-        }
+        self.interfaces.iter().try_for_each(|brought| interface(f, brought))?;
         match &self.files {
             Ok(changes) if self.planned => changes.iter().try_for_each(|change| writeln!(f, "then {change}")),
             Ok(changes) => changes.iter().try_for_each(|change| writeln!(f, "{change}")),
@@ -130,15 +152,40 @@ impl fmt::Display for Report<'_> {
     }
 }
 
+impl release::Report<'_> {
+    /// Tells the journal, as [`Report::log`] does.
+    pub fn log(&self) {
+        for outcome in self.volumes.iter().chain(&self.interfaces) {
+            let text = text(|to| released(to, outcome));
+            journal::of_volume(outcome.name, || ::log::log!(level(&outcome.result), "{}", text.trim_end()));
+        }
+        if let Err(failure) = &self.files {
+            ::log::error!("publishing: {}: {failure}", failure.word());
+        }
+    }
+}
+
+fn released(f: &mut dyn fmt::Write, release::Outcome { name, result }: &release::Outcome<'_>) -> fmt::Result {
+    match result {
+        Ok(done) if done.is_empty() => writeln!(f, "{name}: nothing to do: it is not here"),
+        Ok(done) => writeln!(f, "{name}: {}", done.join(", ")),
+        Err(failure) => failed(f, name, failure),
+    }
+}
+
+fn level<T>(result: &Result<T, Failure>) -> Level {
+    if result.is_err() { Level::Error } else { Level::Info }
+}
+
+fn text(write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> String {
+    let mut text = String::new();
+    write(&mut text).expect("a String takes what is written to it");
+    text
+}
+
 impl fmt::Display for release::Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for release::Outcome { name, result } in self.volumes.iter().chain(&self.interfaces) {
-            match result {
-                Ok(done) if done.is_empty() => writeln!(f, "{name}: nothing to do: it is not here")?,
-                Ok(done) => writeln!(f, "{name}: {}", done.join(", "))?,
-                Err(failure) => failed(f, name, failure)?,
-            }
-        }
+        self.volumes.iter().chain(&self.interfaces).try_for_each(|outcome| released(f, outcome))?;
         match &self.files {
             Ok(changes) => changes.iter().try_for_each(|change| writeln!(f, "{change}")),
             Err(failure) => writeln!(f, "publishing: {}: {failure}", failure.word()),
@@ -147,7 +194,7 @@ impl fmt::Display for release::Report<'_> {
 }
 
 impl Outcome<'_> {
-    fn done(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn done(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         let name = &self.volume.name;
         let at = &self.volume.mount.at;
         let took = Seconds(self.took);
@@ -188,8 +235,19 @@ impl Outcome<'_> {
     }
 }
 
+fn interface(f: &mut dyn fmt::Write, (interface, brought): &Brought<'_>) -> fmt::Result {
+    let name = &interface.name;
+    match brought {
+        Ok(Up { name: link, link: nic, attached }) => {
+            let how = if *attached { "attached as" } else { "nothing to do: it is" };
+            writeln!(f, "{name}: {}: {how} {link}, {}", nic.id, nic.address)
+        }
+        Err(failure) => failed(f, name, failure),
+    }
+}
+
 /// A refusal has three things to say, and a line for each.
-fn failed(f: &mut fmt::Formatter<'_>, name: &str, failure: &Failure) -> fmt::Result {
+fn failed(f: &mut dyn fmt::Write, name: &str, failure: &Failure) -> fmt::Result {
     match failure {
         Failure::Refused(refusal) => {
             writeln!(f, "{name}: refused: {} {}.", refusal.subject, refusal.found)?;
@@ -204,7 +262,7 @@ fn failed(f: &mut fmt::Formatter<'_>, name: &str, failure: &Failure) -> fmt::Res
     }
 }
 
-fn warnings(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+fn warnings(f: &mut dyn fmt::Write, plan: &Plan) -> fmt::Result {
     plan.warnings.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))
 }
 
