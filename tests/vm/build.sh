@@ -24,6 +24,8 @@ kernel() {
     # The lists of a fresh machine are empty, those of an old one name versions that are gone. Else they will do.
     fetch >"$work/log" 2>&1 || { apt-get update && fetch; } >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
     dpkg-deb -x "$work"/linux-image-*.deb "$work/kernel"
+    # debian.sh takes all of its modules.
+    mv "$work"/linux-image-*.deb "$dir/linux.deb"
 }
 
 fetch() {

@@ -1,6 +1,7 @@
 //! A small virtual machine: Debian's cloud kernel and an initramfs of ours under QEMU, without KVM. Its disk is one
 //! whose power the test holds in its hand, or there is none until one is plugged in.
 
+pub mod debian;
 pub mod disk;
 pub mod qmp;
 
@@ -47,6 +48,9 @@ pub fn initramfs(out: &Path) -> PathBuf {
     initramfs
 }
 
+/// One processor and little memory, for an initramfs that is all there is.
+const SMALL: [&str; 6] = ["-cpu", "Nehalem", "-smp", "1", "-m", "384"];
+
 /// A machine that runs.
 pub struct Vm {
     qemu: Child,
@@ -54,6 +58,8 @@ pub struct Vm {
     disk: Option<JoinHandle<u64>>,
     console: PathBuf,
     started: Instant,
+    /// For how long it may say nothing.
+    patience: Duration,
 }
 
 /// What a machine lets one see.
@@ -77,7 +83,8 @@ impl Vm {
         let nbd = format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display());
         // Not QEMU's NVMe: it takes a write with force-unit-access and leaves it in the cache.
         let disk = "virtio-blk-pci,drive=disk,serial=powercut";
-        let (mut vm, send) = Vm::start(initramfs, image, words, &["-rtc", clock, "-blockdev", &nbd, "-device", disk]);
+        let hardware = [&SMALL[..], &["-rtc", clock, "-blockdev", &nbd, "-device", disk]].concat();
+        let (mut vm, send) = Vm::start(initramfs, image, words, &hardware);
         let file = File::options().read(true).write(true).open(image).unwrap();
         let mut disk = Disk::new(file, cut_at, chance);
         vm.disk = Some(thread::spawn(move || {
@@ -96,7 +103,7 @@ impl Vm {
         // An empty romfile: nothing boots from the network, and looking for something takes time.
         let network = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="];
         let port = format!("pcie-root-port,id={},chassis=1,slot=1", qmp::PORT);
-        let hardware = [&network[..], &["-device", &port, "-qmp", &qmp]].concat();
+        let hardware = [&SMALL[..], &network, &["-device", &port, "-qmp", &qmp]].concat();
         let (vm, _) = Vm::start(initramfs, name, &format!("job=serve {words}"), &hardware);
         assert_eq!(vm.next(), Event::Said("ready".into()), "{}", vm.console());
         (vm, qmp::Qmp::connect(&socket))
@@ -105,8 +112,9 @@ impl Vm {
     /// `name` is what the files beside it are called after.
     fn start(initramfs: &Path, name: &Path, words: &str, hardware: &[&str]) -> (Vm, Sender<Event>) {
         let console = name.with_extension("console");
-        let mut qemu = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg", "-M", "q35", "-cpu", "Nehalem", "-smp", "1", "-m", "384"])
+        // A test that is killed, and drops nothing, takes its machines along.
+        let mut qemu = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-M", "q35"])
             .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
             .arg(initramfs.with_file_name("kernel"))
             .arg("-initrd")
@@ -119,7 +127,7 @@ impl Vm {
             .stdout(Stdio::piped())
             .stderr(File::create(name.with_extension("qemu")).unwrap())
             .spawn()
-            .expect("this test needs qemu-system-x86_64 (`make deps` installs all)");
+            .expect("this test needs setpriv and qemu-system-x86_64 (`make deps` installs all)");
 
         let (send, events) = mpsc::channel();
         let serial = BufReader::new(qemu.stdout.take().unwrap());
@@ -132,7 +140,8 @@ impl Vm {
             }
             let _ = said.send(Event::Gone);
         });
-        (Vm { qemu, events, disk: None, console, started: Instant::now() }, send)
+        let patience = Duration::from_secs(120);
+        (Vm { qemu, events, disk: None, console, started: Instant::now(), patience }, send)
     }
 
     /// A line for the shell of a [`Vm::serving`]: the exit code, and all that was printed.
@@ -149,9 +158,9 @@ impl Vm {
         }
     }
 
-    /// What comes next; a machine from which nothing comes for two minutes hangs.
+    /// What comes next; a machine from which nothing comes for minutes hangs.
     pub fn next(&self) -> Event {
-        match self.events.recv_timeout(Duration::from_secs(120)) {
+        match self.events.recv_timeout(self.patience) {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => panic!("the machine hangs: {}", self.console()),
             Err(RecvTimeoutError::Disconnected) => Event::Gone,

@@ -12,6 +12,16 @@ use serde_json::{Value, json};
 /// The port's name to QEMU.
 pub const PORT: &str = "port0";
 
+/// What the disk in a port is called.
+pub fn disk(port: &str) -> String {
+    format!("disk-{port}")
+}
+
+/// What is behind that disk.
+pub fn content(port: &str) -> String {
+    format!("content-{port}")
+}
+
 /// What a busy machine may take for anything.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -44,23 +54,41 @@ impl Qmp {
     /// Its model stays QEMU's, and Amazon's own bytes of Identify Controller are missing: there is no option for them.
     /// Nor can it grow: QEMU's NVMe refuses `block_resize`.
     pub fn plug(&mut self, file: &Path, serial: &str) {
+        self.plug_into(PORT, file, serial);
+    }
+
+    /// The same into another port.
+    pub fn plug_into(&mut self, port: &str, file: &Path, serial: &str) {
         // A flush goes no further than the host's cache, which a killed QEMU leaves whole: on a busy machine it takes long.
         let cache = json!({ "no-flush": true });
         let file = json!({ "driver": "file", "filename": file, "cache": cache });
-        self.ask("blockdev-add", &json!({ "driver": "raw", "node-name": "content", "file": file, "cache": cache }));
-        let disk = json!({ "driver": "nvme", "id": "disk", "bus": PORT, "drive": "content", "serial": serial });
+        let content = content(port);
+        self.ask("blockdev-add", &json!({ "driver": "raw", "node-name": content, "file": file, "cache": cache }));
+        let disk = json!({ "driver": "nvme", "id": disk(port), "bus": port, "drive": content, "serial": serial });
         self.ask("device_add", &disk);
     }
 
     /// The guest is asked to let go of it, and has done so when this returns.
     pub fn unplug(&mut self) {
+        self.unplug_from(PORT);
+    }
+
+    /// The same from another port.
+    pub fn unplug_from(&mut self, port: &str) {
         self.events.clear();
-        self.ask("device_del", &json!({ "id": "disk" }));
-        while !self.events.iter().any(|event| event["event"] == "DEVICE_DELETED" && event["data"]["device"] == "disk") {
+        let disk = disk(port);
+        self.ask("device_del", &json!({ "id": disk }));
+        let gone = |event: &Value| event["event"] == "DEVICE_DELETED" && event["data"]["device"] == disk;
+        while !self.events.iter().any(gone) {
             let event = self.hear();
             self.events.push(event);
         }
-        self.ask("blockdev-del", &json!({ "node-name": "content" }));
+        self.ask("blockdev-del", &json!({ "node-name": content(port) }));
+    }
+
+    /// A virtio disk becomes larger; the guest is told at once.
+    pub fn resize(&mut self, port: &str, bytes: u64) {
+        self.ask("block_resize", &json!({ "node-name": content(port), "size": bytes }));
     }
 
     fn ask(&mut self, command: &str, arguments: &Value) {

@@ -1,0 +1,151 @@
+//! What a boot can do wrong, all in one: ten volumes, of which half are not as they should be. The machine comes up,
+//! each service that has its volume runs, and each other one does not run on the root disk; a person reads why, puts
+//! it right and starts the service.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::node::{self, Volume};
+use crate::rig::{MIB, fingerprint, tool};
+use crate::table::Table;
+use crate::vm::debian::{Image, Machine};
+
+const BLANK: Volume = Volume::new("blank", "vol0000000000000b1a", "ext4");
+const LATE: Volume = Volume::new("late", "vol000000000000001a7", "xfs");
+const NEVER: Volume = Volume { source: ", timeout: 25s", ..Volume::new("never", "vol00000000000000e0e", "ext4") };
+const WRONG: Volume = Volume::new("wrong", "vol0000000000000bad0", "ext4");
+const FOREIGN: Volume = Volume::new("foreign", "vol00000000000000f0e", "ext4");
+const DIRTY: Volume = Volume::new("dirty", "vol00000000000000d17", "ext4");
+const BROKEN: Volume = Volume::new("broken", "vol0000000000000b0ce", "ext4");
+const TWIN: Volume = Volume::new("twin", "vol00000000000000001", "xfs");
+/// The same filesystem once more, as a volume from the twin's snapshot has it.
+const COPY: Volume =
+    Volume { options: ", options: [nouuid]", ..Volume::new("copy", "vol00000000000000002", "xfs") };
+const PULLED: Volume = Volume::new("pulled", "vol0000000000000b011", "ext4");
+
+const ALL: [Volume; 10] = [BLANK, LATE, NEVER, WRONG, FOREIGN, DIRTY, BROKEN, TWIN, COPY, PULLED];
+
+/// After how many seconds of the boot it comes.
+const LATE_COMES: u32 = 20;
+
+pub fn story(image: &Image, table: &Table) {
+    let payload = image.payload("wrong");
+    node::install(&payload, &ALL);
+    let files: Vec<PathBuf> = ALL.iter().map(|volume| fill(image, volume)).collect();
+    let file = |of: &Volume| &files[ALL.iter().position(|volume| volume.name == of.name).unwrap()];
+    let before = [&WRONG, &FOREIGN].map(|volume| fingerprint(file(volume)));
+    let there = ALL.iter().filter(|volume| ![LATE.name, NEVER.name].contains(&volume.name));
+    let disks: Vec<_> = there.map(|volume| volume.disk(file(volume))).collect();
+
+    let mut machine = Machine::boot(image, "wrong", &payload, &disks, "");
+    let machine = &mut machine;
+    machine.shell(&format!("while read -r up _ </proc/uptime && [ \"${{up%.*}}\" -lt {LATE_COMES} ]; do sleep 0.2; done"));
+    machine.plug(file(&LATE), LATE.serial);
+    if !table.case("wrong: the machine comes up, with half of its volumes broken", || machine.settled()) {
+        panic!("{}", machine.run("systemctl list-jobs; journalctl -b --no-pager | tail -n 200").1);
+    }
+
+    for (volume, what) in [
+        (BLANK, "a blank disk is formatted"),
+        (LATE, "a disk that comes 20 s late is waited for"),
+        (DIRTY, "an ext4 with errors that fsck can mend is mended"),
+        (PULLED, "a disk of which more is asked below"),
+    ] {
+        table.case(&format!("wrong: {what}, its service runs"), || node::runs(machine, &volume));
+    }
+    table.case("wrong: two disks with one UUID: each is mounted where it belongs", || {
+        for twin in [TWIN, COPY] {
+            node::runs(machine, &twin);
+            assert_eq!(machine.shell(&format!("cat /data/{}/who", twin.name)).trim(), twin.name);
+        }
+    });
+    for (volume, what, code, words) in [
+        (NEVER, "a disk that does not come is told", 4, "did not come"),
+        (WRONG, "another filesystem is refused", 3, "carries xfs"),
+        (FOREIGN, "a disk with somebody's data is refused", 3, "carries a partition table (gpt"),
+        (BROKEN, "an ext4 that takes a person is refused", 3, "UNEXPECTED INCONSISTENCY"),
+    ] {
+        table.case(&format!("wrong: {what}, its service waits"), || broken(machine, &volume, code, words));
+    }
+    table.case("wrong: what was refused is as it was, byte for byte", || {
+        assert_eq!([&WRONG, &FOREIGN].map(|volume| fingerprint(file(volume))), before);
+    });
+
+    table.case("wrong: the disk comes after all, the service starts", || {
+        machine.plug(file(&NEVER), NEVER.serial);
+        machine.shell(&format!("udevadm wait --timeout=60 {}", NEVER.device()));
+        node::starts(machine, &NEVER);
+    });
+    table.case("wrong: the config is put right, the service starts", || {
+        let right = Volume { kind: "xfs", ..WRONG };
+        machine.shell("sed -i '/^  wrong:/,/^  foreign:/s/ext4/xfs/' /etc/volinit/volinit.yaml");
+        machine.shell("sed -i s/ext4/xfs/ /usr/local/lib/systemd/system/data-wrong.mount && systemctl daemon-reload");
+        node::starts(machine, &right);
+        assert_eq!(machine.shell("cat /data/wrong/who"), "wrong\n");
+    });
+    table.case("wrong: a person gives the data up with --erase, the service starts", || {
+        machine.shell(&format!("volinit up foreign --erase {}", FOREIGN.id()));
+        node::starts(machine, &FOREIGN);
+    });
+    table.case("wrong: a person runs e2fsck, the service starts", || {
+        // 1: it mended what it found.
+        machine.shell(&format!("e2fsck -fy {}; [ $? = 1 ]", BROKEN.device()));
+        node::starts(machine, &BROKEN);
+    });
+    table.case("wrong: a disk is pulled while it is mounted, and comes back", || pulled(machine, file(&PULLED)));
+}
+
+/// Its unit has failed with this code and tells the cause, and its service waits.
+fn broken(machine: &mut Machine, volume: &Volume, code: u8, words: &str) {
+    let name = volume.name;
+    node::waits(machine, name);
+    let [status, journal] = node::told(machine, name);
+    for said in [&status, &journal] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(status.contains(&format!("status={code}")), "{status}");
+}
+
+/// What happens to a mounted disk that goes away: nothing of it is left but the mount; a restart mounts it anew.
+fn pulled(machine: &mut Machine, file: &std::path::Path) {
+    machine.unplug(PULLED.serial);
+    machine.shell(&format!("while [ -e {} ]; do sleep 0.2; done", PULLED.device()));
+    let port = machine.plug(file, PULLED.serial);
+    println!("{port}");
+    machine.shell(&format!("udevadm wait --timeout=60 {}", PULLED.device()));
+    let (code, said) = machine.run("systemctl restart volinit@pulled && systemctl restart svc-pulled");
+    assert_eq!(code, 0, "{said}{}", node::why(machine, "pulled"));
+    node::runs(machine, &PULLED);
+    assert_eq!(machine.shell("grep -c row /data/pulled/rows"), "2\n", "from before and after");
+}
+
+/// What is on the disk before the boot.
+fn fill(image: &Image, volume: &Volume) -> PathBuf {
+    let file = image.file(volume.name, 320 * MIB);
+    let path = file.to_str().unwrap();
+    let debugfs = |request: &str| drop(tool(["debugfs", "-w", "-R", request, path]));
+    match volume.name {
+        "dirty" | "broken" => {
+            tool(["mkfs.ext4", "-q", path]);
+            if volume.name == "broken" {
+                debugfs("clri <2>");
+            }
+            // What the kernel leaves after it met an error: EXT4_ERROR_FS.
+            debugfs("set_super_value state 3");
+        }
+        "foreign" => {
+            let script = format!("printf 'label: gpt\\n,64M\\n' | sfdisk --quiet {path} && mkfs.ext4 -q -E offset=1048576 {path} 64M");
+            tool(["sh", "-c", &script]);
+        }
+        "wrong" | "twin" | "copy" => {
+            let (who, files) = (file.with_extension("who"), file.with_extension("files"));
+            fs::write(&who, format!("{}\n", volume.name)).unwrap();
+            // mkfs.xfs's own list of files: a boot block, the sizes, the root folder.
+            fs::write(&files, format!("/\n0 0\nd--755 0 0\nwho ---644 0 0 {}\n$\n", who.display())).unwrap();
+            let uuid = if volume.name == "wrong" { "5a5a5a5a-0000-4000-8000-000000000001" } else { "5a5a5a5a-0000-4000-8000-000000000002" };
+            tool(["mkfs.xfs", "-q", "-p", files.to_str().unwrap(), "-m", &format!("uuid={uuid}"), path]);
+        }
+        _ => {}
+    }
+    file
+}
