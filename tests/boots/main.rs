@@ -5,6 +5,7 @@
 //! and services into one boot, and a case is what is looked at there. Nothing here depends on how long it took.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
+mod growth;
 mod node;
 #[path = "../rig/mod.rs"]
 mod rig;
@@ -22,7 +23,7 @@ use vm::debian::Image;
 /// Each makes its machines by itself.
 type Story = fn(&Image, &Table);
 
-const STORIES: [(&str, Story); 1] = [("wrong", wrong::story)];
+const STORIES: [(&str, Story); 2] = [("wrong", wrong::story), ("growth", growth::story)];
 
 /// As many as there are processors to emulate others with.
 const AT_ONCE: usize = 2;

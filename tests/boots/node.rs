@@ -8,36 +8,45 @@ use crate::vm::debian::{Disk, Machine, Payload};
 #[derive(Clone, Copy)]
 pub struct Volume {
     pub name: &'static str,
-    pub serial: &'static str,
+    /// What its id ends in.
+    pub number: u32,
     pub kind: &'static str,
     /// More of `source` and of `mount`, as YAML.
     pub source: &'static str,
     pub options: &'static str,
+    /// A disk that can grow, and is none of EBS.
+    pub virtio: bool,
 }
 
 impl Volume {
-    pub const fn new(name: &'static str, serial: &'static str, kind: &'static str) -> Volume {
-        Volume { name, serial, kind, source: "", options: "" }
+    pub const fn new(name: &'static str, number: u32, kind: &'static str) -> Volume {
+        Volume { name, number, kind, source: "", options: "", virtio: false }
     }
 
     /// Its id, as EC2 and the config have it.
     pub fn id(&self) -> String {
-        self.serial.replacen("vol", "vol-", 1)
+        format!("vol-{:017x}", self.number)
+    }
+
+    /// The same as the disk reports it.
+    pub fn serial(&self) -> String {
+        self.id().replacen('-', "", 1)
     }
 
     pub fn device(&self) -> String {
-        format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{}", self.serial)
+        let bus = if self.virtio { "virtio-" } else { "nvme-Amazon_Elastic_Block_Store_" };
+        format!("/dev/disk/by-id/{bus}{}", self.serial())
     }
 
     pub fn disk(&self, file: &std::path::Path) -> Disk {
-        Disk { serial: self.serial.into(), file: file.into(), nvme: true }
+        Disk { serial: self.serial(), file: file.into(), nvme: !self.virtio }
     }
 
     fn yaml(&self) -> String {
-        let Volume { name, kind, source, options, .. } = self;
-        let id = self.id();
+        let Volume { name, kind, source, options, virtio, .. } = self;
+        let from = if *virtio { format!("device: {}", self.device()) } else { format!("ebs: {}", self.id()) };
         format!(
-            "  {name}:\n    source: {{ ebs: {id}{source} }}\n    filesystem: {{ type: {kind} }}\n    \
+            "  {name}:\n    source: {{ {from}{source} }}\n    filesystem: {{ type: {kind} }}\n    \
              mount: {{ at: /data/{name}{options} }}\n"
         )
     }
@@ -134,5 +143,9 @@ pub fn starts(machine: &mut Machine, volume: &Volume) {
 /// All that systemd has to say of a volume and its service, for a test that failed.
 pub fn why(machine: &mut Machine, name: &str) -> String {
     let mount = format!("$(systemd-escape --path --suffix=mount /data/{name})");
-    machine.run(&format!("systemctl --no-pager --full status volinit@{name} \"{mount}\" svc-{name}; systemctl list-jobs --no-pager")).1
+    machine
+        .run(&format!(
+            "systemctl --no-pager --full status volinit@{name} \"{mount}\" svc-{name}; systemctl list-jobs --no-pager"
+        ))
+        .1
 }

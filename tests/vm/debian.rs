@@ -231,7 +231,8 @@ impl Machine {
         self.vm.kill();
     }
 
-    pub fn console(&self) -> String {
-        self.vm.console()
+    /// Where the kernel, systemd and who else writes to the console are heard; it is there when the machine is not.
+    pub fn console_file(&self) -> PathBuf {
+        self.vm.console.clone()
     }
 }
