@@ -5,6 +5,7 @@
 //! and services into one boot, and a case is what is looked at there. Nothing here depends on how long it took.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
+mod cost;
 mod growth;
 mod node;
 #[path = "../rig/mod.rs"]
@@ -13,6 +14,7 @@ mod table;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../vm/mod.rs"]
 mod vm;
+mod ways;
 mod wrong;
 
 use std::thread;
@@ -23,7 +25,14 @@ use vm::debian::Image;
 /// Each makes its machines by itself.
 type Story = fn(&Image, &Table);
 
-const STORIES: [(&str, Story); 2] = [("wrong", wrong::story), ("growth", growth::story)];
+/// The longest first.
+const STORIES: [(&str, Story); 5] = [
+    ("wrong", wrong::story),
+    ("cost", cost::story),
+    ("ways", ways::story),
+    ("growth", growth::story),
+    ("baked", ways::baked),
+];
 
 /// As many as there are processors to emulate others with.
 const AT_ONCE: usize = 2;

@@ -54,12 +54,15 @@ impl Volume {
 
 /// The package, the config, and the services.
 pub fn install(payload: &Payload, volumes: &[Volume]) {
-    payload.package();
-    payload.write("/etc/volinit/volinit.yaml", &config(volumes));
+    package_and_config(payload, volumes);
     for volume in volumes {
         service(payload, volume.name, "");
         generated(payload, volume);
     }
+}
+
+pub fn package_and_config(payload: &Payload, volumes: &[Volume]) {
+    payload.package().write("/etc/volinit/volinit.yaml", &config(volumes));
 }
 
 pub fn config(volumes: &[Volume]) -> String {

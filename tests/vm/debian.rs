@@ -20,6 +20,12 @@ const WORDS: &str = "mitigations=off nokaslr audit=0 random.trust_cpu=on systemd
                      nvme_core.io_timeout=10 nvme_core.admin_timeout=10 \
                      modprobe.blacklist=kvm_amd,kvm,aesni_intel,cryptd,button,psmouse,iTCO_wdt,i2c_i801,pcspkr";
 
+/// By this name volinit is systemd's generator.
+const GENERATOR: &str = "/usr/lib/systemd/system-generators/volinit-generator";
+
+/// Off, unless a boot says `cloud-init=enabled`.
+const CLOUD_INIT: &str = "cloud-init=";
+
 /// Ports that are free for disks to come, beside those of the disks that are there from the start.
 const SPARE: usize = 2;
 
@@ -95,6 +101,11 @@ impl Payload {
         self.link(&format!("/etc/systemd/system/{wanted_by}.wants/{name}"), &format!("../{name}"))
     }
 
+    /// An image that has volinit, and not by the package.
+    pub fn without_generator(&self) {
+        let _ = fs::remove_file(self.path(GENERATOR));
+    }
+
     /// What the package installs.
     pub fn package(&self) -> &Payload {
         let binary = self.path("/usr/bin/volinit");
@@ -166,7 +177,8 @@ impl Machine {
         }
         let hardware: Vec<&str> = hardware.iter().map(String::as_str).collect();
         // Vm takes the kernel from beside the initramfs.
-        let (mut vm, _) = Vm::start(&initramfs, &at, &format!("{WORDS} {words}"), &hardware);
+        let off = if words.contains(CLOUD_INIT) { String::new() } else { format!("{CLOUD_INIT}disabled") };
+        let (mut vm, _) = Vm::start(&initramfs, &at, &format!("{WORDS} {words} {off}"), &hardware);
         // A fault may be one of waiting; that ends after systemd's 90 s, on a busy machine, several times.
         vm.patience = Duration::from_secs(900);
         let qmp = Qmp::connect(&socket);
