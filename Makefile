@@ -25,8 +25,8 @@ DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
 GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
 	gdisk genisoimage genromfs gfs2-utils hfsutils jfsutils lvm2 makefs mtd-utils nilfs-tools ntfs-3g ocfs2-tools parted \
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
-# What tests/vm makes its machine of and boots it with.
-VM_NEEDS := binutils busybox-static cpio kmod qemu-system-x86
+# What tests/vm makes its machines of and boots them with.
+VM_NEEDS := binutils busybox-static cpio kmod mmdebstrap qemu-system-x86 qemu-utils
 # What the packages are made and looked at with.
 PACKAGE_NEEDS := binutils dpkg fish lintian mmdebstrap mount packer rpm squashfs-tools systemd util-linux zsh
 TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) e2fsprogs file g++ git man-db mdadm python3-venv strace systemd xfsprogs
@@ -133,8 +133,15 @@ powercut:
 	cargo test $(CARGO_ARGS) --test powercut -- --nocapture
 
 .PHONY: test-vm
-test-vm: deps ## Plug a volume into a running virtual machine, as EC2 does, and look for its data on the next one
+test-vm: deps ## Boot real machines, with systemd and cloud-init, on disks that are late, wrong, broken, grown; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make test-vm: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
 	@$(MAKE) hotplug
+	@$(MAKE) boots
+
+# BOOTS=growth runs one of the stories of tests/boots/main.rs.
+.PHONY: boots
+boots:
+	cargo test $(CARGO_ARGS) --test boots -- --nocapture
 
 .PHONY: hotplug
 hotplug:
