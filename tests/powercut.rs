@@ -81,8 +81,8 @@ fn power_cuts() {
     });
     let failed = ended.iter().any(Result::is_err);
     folder.disable_cleanup(failed);
-    let seen: Vec<_> = kinds.into_iter().zip(ended).filter_map(|(kind, seen)| Some((kind, seen.ok()?))).collect();
-    print(&seen);
+    let told: Vec<_> = kinds.into_iter().zip(ended).filter_map(|(kind, seen)| Some((kind, seen.ok()?))).collect();
+    print(&told);
     println!("({} s)", started.elapsed().as_secs());
     assert!(!failed, "the disks and consoles are in {}", folder.path().display());
 }

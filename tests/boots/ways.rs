@@ -24,13 +24,12 @@ pub fn story(image: &Image, table: &Table) {
     let volumes = [LINE, BOOTCMD, RUNCMD, COREOS];
     let payload = image.payload("ways");
     payload.package();
-    // `+`: outside of all that the service itself is locked into.
+    // `+`: outside of what the service itself is locked into.
     let line = format!("ExecStartPre=+/usr/bin/volinit up --device {} --mount /data/line\n", LINE.device());
-    node::service(
-        &payload,
-        "line",
-        &format!("ProtectSystem=strict\nPrivateTmp=yes\nReadWritePaths=/data/line\n{line}"),
-    );
+    node::service(&payload, "line", &format!("ProtectSystem=full\nPrivateTmp=yes\n{line}"));
+    // But for these paths, to which systemd 252 makes a namespace all the same.
+    let inside = line.replace("/data/line", "/data/inside");
+    node::service(&payload, "inside", &format!("ProtectSystem=strict\nReadWritePaths=-/data\n{inside}"));
     let mut disks: Vec<Disk> = volumes.iter().map(|volume| volume.disk(&image.file(&volume.serial(), SIZE))).collect();
     disks.push(seed(image, "ways", &user_data()));
 
@@ -44,6 +43,11 @@ pub fn story(image: &Image, table: &Table) {
         assert!(said.contains("DataSourceNoCloud"), "{said}");
     });
     table.case("ways: ExecStartPre=+ in a service that is locked up, without a config", || node::runs(machine, &LINE));
+    table.case("ways: where systemd gives it a namespace all the same, it says so and does nothing", || {
+        node::waits(machine, "inside");
+        let said = machine.shell("journalctl --no-pager -o cat -u svc-inside");
+        assert!(said.contains("has a mount namespace of its own"), "{said}");
+    });
     table.case("ways: bootcmd, without a config", || {
         machine.shell("systemctl start svc-bootcmd");
         node::runs(machine, &BOOTCMD);
@@ -108,6 +112,7 @@ fn user_data() -> String {
     let config = node::config(&[RUNCMD]).replace('\n', "\n      ");
     format!(
         "#cloud-config\n\
+         locale: false\nssh_genkeytypes: []\n\
          bootcmd:\n  - [volinit, up, --device, {bootcmd}, --mount, /data/bootcmd, --fs, xfs]\n\
          write_files:\n  - path: /etc/volinit/volinit.yaml\n    content: |\n      {config}\n{}{}\
          runcmd:\n  - [volinit, up]\n  - [systemctl, start, svc-runcmd]\n",
@@ -117,7 +122,7 @@ fn user_data() -> String {
     )
 }
 
-/// A disk with user-data as cloud-init's NoCloud takes it.
+/// A disk with user-data as cloud-init's `NoCloud` takes it.
 pub fn seed(image: &Image, name: &str, user_data: &str) -> Disk {
     let folder = image.payload(&format!("{name}-seed")).folder;
     fs::write(folder.join("user-data"), user_data).unwrap();

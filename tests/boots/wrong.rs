@@ -41,9 +41,7 @@ pub fn story(image: &Image, table: &Table) {
     machine
         .shell(&format!("while read -r up _ </proc/uptime && [ \"${{up%.*}}\" -lt {LATE_COMES} ]; do sleep 0.2; done"));
     machine.plug(file(&LATE), &LATE.serial());
-    if !table.case("wrong: the machine comes up, with half of its volumes broken", || machine.settled()) {
-        panic!("{}", machine.run("systemctl list-jobs; journalctl -b --no-pager | tail -n 200").1);
-    }
+    table.case("wrong: the machine comes up, with half of its volumes broken", || machine.settled());
 
     for (volume, what) in [
         (BLANK, "a blank disk is formatted"),
