@@ -12,6 +12,8 @@ use crate::vm::debian::{Disk, Image, Machine};
 
 /// `ExecStartPre=`, without a config.
 const LINE: Volume = Volume::new("line", 0x31, "ext4");
+const INSIDE: Volume = Volume::new("inside", 0x36, "ext4");
+const OUTSIDE: Volume = Volume::new("outside", 0x37, "ext4");
 const BOOTCMD: Volume = Volume::new("bootcmd", 0x32, "xfs");
 const RUNCMD: Volume = Volume::new("runcmd", 0x33, "ext4");
 const COREOS: Volume = Volume::new("coreos", 0x34, "btrfs");
@@ -21,15 +23,20 @@ const SIZE: u64 = 320 * MIB;
 
 /// Three ways in one boot: none of them has anything in it before.
 pub fn story(image: &Image, table: &Table) {
-    let volumes = [LINE, BOOTCMD, RUNCMD, COREOS];
+    let volumes = [LINE, INSIDE, OUTSIDE, BOOTCMD, RUNCMD, COREOS];
     let payload = image.payload("ways");
     payload.package();
-    // `+`: outside of what the service itself is locked into.
-    let line = format!("ExecStartPre=+/usr/bin/volinit up --device {} --mount /data/line\n", LINE.device());
-    node::service(&payload, "line", &format!("ProtectSystem=full\nPrivateTmp=yes\n{line}"));
-    // But for these paths, to which systemd 252 makes a namespace all the same.
-    let inside = line.replace("/data/line", "/data/inside");
-    node::service(&payload, "inside", &format!("ProtectSystem=strict\nReadWritePaths=-/data\n{inside}"));
+    let line = |volume: &Volume, before: &str| {
+        let (device, name) = (volume.device(), volume.name);
+        format!("ExecStartPre=+{before}/usr/bin/volinit up --device {device} --mount /data/{name}\n")
+    };
+    // `+`: with all that the service itself has not.
+    let locked = format!("CapabilityBoundingSet=CAP_KILL\nNoNewPrivileges=yes\n{}", line(&LINE, ""));
+    node::service(&payload, "line", &locked);
+    // systemd 252 gives it the mount namespace of the service all the same.
+    node::service(&payload, "inside", &format!("PrivateTmp=yes\n{}", line(&INSIDE, "")));
+    let host = "/usr/bin/nsenter --mount=/proc/1/ns/mnt ";
+    node::service(&payload, "outside", &format!("PrivateTmp=yes\n{}", line(&OUTSIDE, host)));
     let mut disks: Vec<Disk> = volumes.iter().map(|volume| volume.disk(&image.file(&volume.serial(), SIZE))).collect();
     disks.push(seed(image, "ways", &user_data()));
 
@@ -42,11 +49,14 @@ pub fn story(image: &Image, table: &Table) {
         // The seed was read, and not passed over.
         assert!(said.contains("DataSourceNoCloud"), "{said}");
     });
-    table.case("ways: ExecStartPre=+ in a service that is locked up, without a config", || node::runs(machine, &LINE));
-    table.case("ways: where systemd gives it a namespace all the same, it says so and does nothing", || {
+    table.case("ways: ExecStartPre=+ in a service that may do little, without a config", || node::runs(machine, &LINE));
+    table.case("ways: where nobody else would see its mount, it says so and does nothing", || {
         node::waits(machine, "inside");
         let said = machine.shell("journalctl --no-pager -o cat -u svc-inside");
         assert!(said.contains("has a mount namespace of its own"), "{said}");
+    });
+    table.case("ways: the same service, with volinit in the machine's own namespace", || {
+        node::runs(machine, &OUTSIDE);
     });
     table.case("ways: bootcmd, without a config", || {
         machine.shell("systemctl start svc-bootcmd");
