@@ -57,7 +57,6 @@ pub fn install(payload: &Payload, volumes: &[Volume]) {
     package_and_config(payload, volumes);
     for volume in volumes {
         service(payload, volume.name, "");
-        generated(payload, volume);
     }
 }
 
@@ -83,27 +82,6 @@ pub fn service(payload: &Payload, name: &str, more: &str) {
              ExecStart=/bin/sh -c 'echo row >>/data/{name}/rows && exec sleep infinity'\n"
         ),
     );
-}
-
-/// What volinit-generator writes for a volume that needs no network.
-fn generated(payload: &Payload, volume: &Volume) {
-    let Volume { name, kind, options, .. } = volume;
-    let (device, options) = (volume.device(), options.replace(", options: [", "Options=").replace(']', "\n"));
-    let mount = format!("data-{}.mount", name.replace('-', "\\x2d"));
-    let at = |path: String| format!("/usr/local/lib/systemd/system/{path}");
-    payload.write(
-        &at(mount.clone()),
-        &format!(
-            "[Unit]\nDescription=Volume {name}\nAfter=volinit.service volinit@{name}.service\n\
-             [Mount]\nWhat={device}\nWhere=/data/{name}\nType={kind}\n{options}"
-        ),
-    );
-    payload.write(
-        &at(format!("{mount}.d/50-volinit.conf")),
-        &format!("[Unit]\nRequires=volinit@{name}.service\nAfter=volinit@{name}.service\n"),
-    );
-    payload.link(&at(format!("local-fs.target.wants/{mount}")), &format!("../{mount}"));
-    payload.write(&at(format!("volinit@{name}.service.d/50-order.conf")), "[Unit]\nBefore=local-fs.target\n");
 }
 
 /// What a person sees of a volume's unit: `systemctl status` and the journal.

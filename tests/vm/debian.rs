@@ -116,6 +116,7 @@ impl Payload {
             let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit);
             fs::copy(ours, self.path(&format!("/usr/lib/systemd/system/{unit}"))).unwrap();
         }
+        self.link(GENERATOR, "../../../bin/volinit");
         // The links to an EBS volume have Amazon's model in their names, and QEMU's disks have QEMU's.
         self.write(
             "/etc/udev/rules.d/61-ebs.rules",
