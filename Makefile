@@ -79,6 +79,8 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@packaging/cargo-deny.sh check bans licenses sources
 	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
+	@# --all-targets leaves out those with `test = false`.
+	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test packages --test powercut --quiet -- -D warnings
 	cargo clippy --locked --target $(TARGET) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
 
