@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 mod cost;
+mod deb;
 mod growth;
 mod node;
 #[path = "../rig/mod.rs"]
@@ -26,12 +27,13 @@ use vm::debian::Image;
 type Story = fn(&Image, &Table);
 
 /// The longest first.
-const STORIES: [(&str, Story); 5] = [
+const STORIES: [(&str, Story); 6] = [
     ("wrong", wrong::story),
     ("cost", cost::story),
     ("ways", ways::story),
     ("growth", growth::story),
     ("baked", ways::baked),
+    ("deb", deb::story),
 ];
 
 /// As many as there are processors to emulate others with.

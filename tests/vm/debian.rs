@@ -116,7 +116,11 @@ impl Payload {
             let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit);
             fs::copy(ours, self.path(&format!("/usr/lib/systemd/system/{unit}"))).unwrap();
         }
-        self.link(GENERATOR, "../../../bin/volinit");
+        self.link(GENERATOR, "../../../bin/volinit").ebs_links()
+    }
+
+    /// What udev's own rules give on EC2.
+    pub fn ebs_links(&self) -> &Payload {
         // The links to an EBS volume have Amazon's model in their names, and QEMU's disks have QEMU's.
         self.write(
             "/etc/udev/rules.d/61-ebs.rules",
