@@ -30,13 +30,11 @@ to=$root/etc/volinit/volinit.yaml
 checked=$("$volinit" --root "$root" check) || fail "$config is wrong, and nothing is enabled: $checked"
 echo "$checked"
 
-# Of / the files are only printed. By this name it is a root folder like any other, and they are written.
-[ "$root" != / ] || root=/proc/self/root
 "$volinit" --root "$root" render
 
 # `the config is right: 2 volumes: kafka, postgres`
 names=$(sed -n 's/^the config is right: [0-9]* volumes\{0,1\}: //p' <<<"$checked")
 [ -n "$names" ] || fail "the config has no volumes"
 for name in ${names//,/}; do
-    systemctl --root="$(realpath "$root")" enable "volinit@$name.service"
+    systemctl --root="$root" enable "volinit@$name.service"
 done

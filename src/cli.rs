@@ -20,8 +20,8 @@ pub struct Cli {
     pub config: Vec<PathBuf>,
 
     /// Take DIR for the root of the machine's files; the devices are those of this machine
-    #[arg(long, value_name = "DIR", global = true, default_value = "/", hide_default_value = true)]
-    pub root: PathBuf,
+    #[arg(long, value_name = "DIR", global = true)]
+    pub root: Option<PathBuf>,
 
     /// Print one JSON document on stdout
     #[arg(long, global = true)]

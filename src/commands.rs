@@ -22,7 +22,7 @@ use crate::signals;
 
 /// Runs the command and gives the exit code; every error has been printed, once.
 pub fn run(cli: &Cli) -> ExitCode {
-    let root = Root::new(&cli.root);
+    let root = cli.root.as_ref().map_or_else(Root::default, Root::new);
     if matches!(cli.command, Command::Up(_) | Command::Grow(_) | Command::Release(_)) {
         signals::take();
     }
@@ -159,7 +159,7 @@ fn render(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
     if cli.json {
         let files = files.iter().map(json::Rendered::from).collect();
         print_json(&Document::Render { version: json::VERSION, files })?;
-    } else if root.is_host() {
+    } else if cli.root.is_none() {
         for file in files.iter().map(json::Rendered::from) {
             // As `systemctl cat` shows files: the path as a comment, then the text.
             print(&format!("# {}\n{}\n\n", file.path, file.content.unwrap_or_default().trim_end()))?;
