@@ -236,10 +236,8 @@ fn units(root: &Root, config: &Config, volume: &Volume, what: String) -> Result<
         mount: volume.mount.at.clone(),
         cloud: CloudWords::default(),
     };
-    let declared = [Published { volume, what, words, network: volume.needs_network(&config.volumes) }];
-    let mut files = publish::files(root, &[], &declared, &[])?;
-    files.extend(publish::order_files(&declared[0], &config.volumes)?);
-    Ok(files)
+    let declared = Published { volume, what, words, network: volume.needs_network(&config.volumes) };
+    Ok(publish::boot_files(root, &declared, &config.volumes)?)
 }
 
 /// Stands in a plan for the UUID that mkfs will draw.

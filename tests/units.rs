@@ -122,7 +122,7 @@ fn a_config_is_all_that_a_boot_needs() {
 
     // The check has teeth: a volume that waits for the network cannot be there before local-fs.target.
     let text = fs::read_to_string(&drop_in).unwrap();
-    fs::write(&drop_in, text.replace("Before=remote-fs.target", "Before=local-fs.target")).unwrap();
+    fs::write(&drop_in, text.replace("[Unit]\n", "[Unit]\nBefore=local-fs.target\n")).unwrap();
     let said = machine.verify();
     assert!(said.contains("ordering cycle"), "{said}");
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Seek as _, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -62,7 +63,10 @@ impl Published<'_> {
 pub fn files(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdrawn: &[&Volume]) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for published in mounted {
-        files.extend(unit_files(root, &published.unit())?);
+        let unit = published.unit();
+        if !is_generated(root, &unit)? {
+            files.extend(unit_files(root, &unit)?);
+        }
     }
     for target in targets {
         match target {
@@ -84,11 +88,21 @@ pub fn known_what(root: &Root, volume: &Volume) -> Result<Option<String>> {
     Ok(what.map(|what| what.trim_end().replace("%%", "%")))
 }
 
-/// What has systemd run volinit for the volume at boot; see [`order`]. `all` are the config's volumes.
-pub fn order_files(published: &Published<'_>, all: &[Volume]) -> Result<Vec<File>> {
-    let volume = published.volume;
+/// The volume's mount unit, and what has systemd run volinit for it at boot; see [`order`]. `all` are the config's volumes.
+pub fn boot_files(root: &Root, published: &Published<'_>, all: &[Volume]) -> Result<Vec<File>> {
+    let (volume, unit) = (published.volume, published.unit());
     let carriers: Vec<&str> = volume.carriers(all).into_iter().map(|carrier| carrier.name.as_str()).collect();
-    Ok(order::files(&published.unit(), &carriers, volume.source.timeout())?)
+    let mut files = unit_files(root, &unit)?;
+    files.extend(order::files(&unit, &carriers, volume.source.timeout())?);
+    Ok(files)
+}
+
+/// Whether systemd has this very unit from [`crate::generator`]: then there is nothing to write, and nothing to reload,
+/// which takes systemd long while it boots.
+fn is_generated(root: &Root, unit: &MountUnit<'_>) -> Result<bool> {
+    // Its first folder, systemd.generator(7).
+    let generated = files::read(root, &Path::new("/run/systemd/generator").join(unit.name()))?;
+    Ok(generated.is_some() && generated == unit.text().ok() && files::read(root, &unit.path())?.is_none())
 }
 
 /// Writes [`files()`], and tells systemd once if that changed anything. Where nothing is to be changed, nothing is

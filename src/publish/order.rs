@@ -4,6 +4,9 @@
 //! Nobody has to know whether a volume needs the network: local ones are there before local-fs.target, the others come
 //! after network-online.target. Were all of them one unit, the local ones would wait for the network, or the order would
 //! be a cycle.
+//!
+//! It is the mount that is before local-fs.target or remote-fs.target, and waits for volinit. Were the service before
+//! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for ever.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -46,10 +49,10 @@ pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration) -> Resu
 
 fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
     let mut text = format!("{MARKER} for the volume `{}`.\n[Unit]\n", value(unit.volume)?);
-    text += match unit.kind {
-        Kind::Device | Kind::Image => "Before=local-fs.target\n",
-        Kind::Network => "Wants=network-online.target\nAfter=network-online.target\nBefore=remote-fs.target\n",
-    };
+    match unit.kind {
+        Kind::Device | Kind::Image => {}
+        Kind::Network => text += "Wants=network-online.target\nAfter=network-online.target\n",
+    }
     if !carriers.is_empty() {
         let carriers: Vec<String> = carriers.iter().map(|carrier| service(carrier)).collect();
         writeln!(text, "After={}", carriers.join(" ")).expect("a String takes what is written to it");
@@ -76,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_local_volume_is_there_before_local_fs_target() {
+    fn a_local_volume_waits_for_nobody() {
         assert_eq!(
             files_of("/dev/xvdb", Kind::Device, &[], 90),
             [(
                 "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
-                "# Written by volinit for the volume `postgres`.\n[Unit]\nBefore=local-fs.target\n\n[Install]\n\
+                "# Written by volinit for the volume `postgres`.\n[Unit]\n\n[Install]\n\
                  RequiredBy=data-my\\x2dpg.mount\n"
                     .to_owned()
             )]
@@ -96,7 +99,7 @@ mod tests {
                 (
                     "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
                     "# Written by volinit for the volume `postgres`.\n[Unit]\nWants=network-online.target\n\
-                     After=network-online.target\nBefore=remote-fs.target\nAfter=volinit@a.service volinit@b.service\n\
+                     After=network-online.target\nAfter=volinit@a.service volinit@b.service\n\
                      \n[Install]\nRequiredBy=data-my\\x2dpg.mount\n"
                         .to_owned()
                 ),

@@ -228,3 +228,19 @@ fn an_image_is_mounted_by_its_file() {
     let unit = machine.text(UNIT).unwrap();
     assert!(unit.contains("\nWhat=/var/lib/pg.img\nWhere=/data/postgres\nType=ext4\nOptions=loop\n"), "{unit}");
 }
+
+#[test]
+fn what_the_generator_gave_systemd_is_not_written_again() {
+    let machine = Machine::new();
+    let postgres = volume("postgres", "/data/postgres", &[]);
+    let text = mounted(&postgres).unit().text().unwrap();
+    machine.put("/run/systemd/generator/data-postgres.mount", &text);
+    assert!(publish(&machine.root(), &[], &[mounted(&postgres)], &[]).unwrap().is_empty());
+    // By another name it is another unit.
+    machine.put("/run/systemd/generator/data-postgres.mount", &text.replace("vol5afc0745", "vol5afc0746"));
+    assert_eq!(publish(&machine.root(), &[], &[mounted(&postgres)], &[]).unwrap().len(), 2);
+    // What stands in /etc wins over the generator's, so it is kept right.
+    machine.put("/run/systemd/generator/data-postgres.mount", &text);
+    machine.put(UNIT, &text.replace("ext4", "xfs"));
+    assert_eq!(publish(&machine.root(), &[], &[mounted(&postgres)], &[]).unwrap().len(), 1);
+}

@@ -111,9 +111,10 @@ impl MountUnit<'_> {
     /// The file's text.
     ///
     /// `After=` volinit only orders: were systemd to mount the volume at boot, it must not do so before volinit
-    /// has looked at it ([`super::order`] has it require volinit's word). Where that unit does not run, it says nothing. `WantedBy=`, not `RequiredBy=`: a boot
-    /// goes on without the volume, and does not end in the emergency shell; the mount's own, implicit
-    /// `Before=local-fs.target` stays, so that what starts after it finds the volume (systemd.mount(5)).
+    /// has looked at it ([`super::order`] has it require volinit's word). Where that unit does not run, it says nothing.
+    /// `WantedBy=`, not `RequiredBy=`: a boot goes on without the volume, and does not end in the emergency shell; the
+    /// mount's own, implicit `Before=local-fs.target` stays, so that what starts after it finds the volume
+    /// (systemd.mount(5)). fleet reads its metadata when it starts, so it starts when that has been written.
     pub fn text(&self) -> Result<String, Unsayable> {
         let volume = value(self.volume)?;
         let mut text = format!(
@@ -123,11 +124,13 @@ impl MountUnit<'_> {
              Description=Volume {volume}\n\
              Documentation=man:volinit(8)\n\
              After=volinit@{volume}.service\n\
-             \n\
+             {before}\n\
              [Mount]\n\
              What={what}\n\
              Where={at}\n\
              Type={fstype}\n",
+            // A local mount is before local-fs.target, and that is before all services.
+            before = if self.kind == Kind::Network { "Before=fleet.service\n" } else { "" },
             name = self.name(),
             what = value(self.what)?,
             at = value(&self.at.to_string())?,
