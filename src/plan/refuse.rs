@@ -70,7 +70,11 @@ pub fn unusable_device(device: &DeviceFacts) -> Result<(), Refusal> {
     }
     if !device.partitions.is_empty() {
         let found = format!("has partitions ({})", device.partitions.join(", "));
-        return Err(refusal(path, found, "Name the partition that is meant as the source, not the whole disk."));
+        let way_out = format!(
+            "Name the partition that is meant as the source, not the whole disk. To give them all up: `sfdisk --delete \
+             {path}`, then see what is said of it."
+        );
+        return Err(refusal(path, found, way_out));
     }
     if device.size == Bytes(0) {
         return Err(refusal(path, "has a size of zero", WRONG_DISK));
