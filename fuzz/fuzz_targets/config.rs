@@ -142,7 +142,7 @@ fn volume(volume: &Volume) {
     let at = mount.at.as_path();
     normal(at);
     assert_eq!(MountPoint::parse(&mount.at.to_string()).as_ref(), Ok(&mount.at));
-    assert_eq!(unescaped(&unit_name(&mount.at, "mount")), at.to_str().expect("a config is UTF-8"));
+    assert_eq!(unescaped(&unit_name(mount.at.as_path(), "mount")), at.to_str().expect("a config is UTF-8"));
     for option in &mount.options {
         assert!(!option.is_empty() && !option.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()));
     }
