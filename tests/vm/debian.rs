@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -22,6 +23,9 @@ const WORDS: &str = "mitigations=off nokaslr audit=0 random.trust_cpu=on systemd
 
 /// By this name volinit is systemd's generator.
 const GENERATOR: &str = "/usr/lib/systemd/system-generators/volinit-generator";
+
+/// What [`Payload::network`] writes. Where it is, the machine has a network card.
+const NETWORK: &str = "/etc/systemd/network/eth0.network";
 
 /// Off, unless a boot says `cloud-init=enabled`.
 const CLOUD_INIT: &str = "cloud-init=";
@@ -101,6 +105,22 @@ impl Payload {
         self.link(&format!("/etc/systemd/system/{wanted_by}.wants/{name}"), &format!("../{name}"))
     }
 
+    /// A network in which this machine is 10.0.2.2, and network-online.target is what it says.
+    pub fn network(&self) -> &Payload {
+        // The address that QEMU gives by DHCP, without asking for it: that takes seconds.
+        self.write(
+            NETWORK,
+            "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n\
+             IPv6AcceptRA=no\n",
+        );
+        for (target, unit) in [("multi-user", "networkd"), ("network-online", "networkd-wait-online")] {
+            let service = format!("systemd-{unit}.service");
+            let link = format!("/etc/systemd/system/{target}.target.wants/{service}");
+            self.link(&link, &format!("/lib/systemd/system/{service}"));
+        }
+        self
+    }
+
     /// An image that has volinit, and not by the package.
     pub fn without_generator(&self) {
         let _ = fs::remove_file(self.path(GENERATOR));
@@ -134,9 +154,29 @@ impl Payload {
 pub struct Machine {
     pub name: String,
     vm: Vm,
+    ports: Arc<Mutex<Ports>>,
+}
+
+/// Where its disks are plugged in. Who plugs may be another than who waits for what the machine says.
+pub struct Ports {
     qmp: Qmp,
     /// The ports without a disk.
     free: Vec<String>,
+}
+
+impl Ports {
+    /// Plugs an NVMe disk in. The name of its port.
+    pub fn plug(&mut self, file: &Path, serial: &str) -> String {
+        let port = self.free.pop().expect("a port is free");
+        self.qmp.plug_into(&port, file, serial);
+        port
+    }
+
+    /// Pulls out what is in a port, which is free then.
+    pub fn unplug(&mut self, port: &str) {
+        self.qmp.unplug_from(port);
+        self.free.push(port.to_owned());
+    }
 }
 
 impl Machine {
@@ -168,6 +208,11 @@ impl Machine {
         for (number, port) in disks.iter().map(|disk| &disk.serial).chain(&spare).enumerate() {
             option("-device", format!("pcie-root-port,id={port},chassis={number},slot={number}"));
         }
+        if payload.folder.join(NETWORK.trim_start_matches('/')).exists() {
+            option("-netdev", "user,id=net".into());
+            // An empty romfile: nothing boots from the network, and looking for something takes time.
+            option("-device", "virtio-net-pci,netdev=net,romfile=".into());
+        }
         for Disk { serial, file, nvme } in disks {
             let content = json!({
                 "driver": "raw", "node-name": qmp::content(serial), "cache": { "no-flush": true },
@@ -186,8 +231,8 @@ impl Machine {
         let (mut vm, _) = Vm::start(&initramfs, &at, &format!("{WORDS} {words} {off}"), &hardware);
         // A fault may be one of waiting; that ends after systemd's 90 s, on a busy machine, several times.
         vm.patience = Duration::from_secs(900);
-        let qmp = Qmp::connect(&socket);
-        let mut machine = Machine { name: name.into(), vm, qmp, free: spare };
+        let ports = Arc::new(Mutex::new(Ports { qmp: Qmp::connect(&socket), free: spare }));
+        let mut machine = Machine { name: name.into(), vm, ports };
         machine.ready();
         machine
     }
@@ -216,22 +261,28 @@ impl Machine {
         out
     }
 
+    /// For who plugs disks while this machine is waited for.
+    pub fn shared_ports(&self) -> Arc<Mutex<Ports>> {
+        Arc::clone(&self.ports)
+    }
+
+    fn ports(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Plugs an NVMe disk in. The name of its port.
     pub fn plug(&mut self, file: &Path, serial: &str) -> String {
-        let port = self.free.pop().expect("a port is free");
-        self.qmp.plug_into(&port, file, serial);
-        port
+        self.ports().plug(file, serial)
     }
 
     /// Pulls out what is in a port, which is free then.
     pub fn unplug(&mut self, port: &str) {
-        self.qmp.unplug_from(port);
-        self.free.push(port.to_owned());
+        self.ports().unplug(port);
     }
 
     /// Makes a virtio disk larger.
     pub fn resize(&mut self, serial: &str, bytes: u64) {
-        self.qmp.resize(serial, bytes);
+        self.ports().qmp.resize(serial, bytes);
     }
 
     /// Shuts it down in order.

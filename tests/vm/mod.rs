@@ -153,7 +153,9 @@ impl Vm {
             if let Some(code) = said.strip_prefix("exit ") {
                 return (code.parse().unwrap(), out);
             }
-            out += said.strip_prefix("| ").unwrap_or(&said);
+            // An empty line has lost the blank behind the bar.
+            let said = said.strip_prefix('|').unwrap_or(&said);
+            out += said.strip_prefix(' ').unwrap_or(said);
             out.push('\n');
         }
     }
