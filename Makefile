@@ -80,7 +80,7 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 	@packaging/cargo-deny.sh check bans licenses sources
 	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
 	@# --all-targets leaves out those with `test = false`.
-	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test packages --test powercut --quiet -- -D warnings
+	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test packages --test powercut --test story --quiet -- -D warnings
 	cargo clippy --locked --target $(TARGET) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
 
@@ -139,6 +139,17 @@ test-vm: deps ## Boot real machines, with systemd and cloud-init, on disks that 
 	@[ "$$(id -u)" = 0 ] || { echo "make test-vm: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
 	@$(MAKE) hotplug
 	@$(MAKE) boots
+	@$(MAKE) telling
+
+# The same without a look at what is installed.
+.PHONY: telling
+telling:
+	cargo test $(CARGO_ARGS) --test story -- --nocapture
+
+.PHONY: story
+story: deps ## Tell how PostgreSQL moves with its volume from core1, which dies, to core2 and back, on two machines; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make story: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
+	@$(MAKE) telling
 
 # BOOTS=growth runs one of the stories of tests/boots/main.rs.
 .PHONY: boots
