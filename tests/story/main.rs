@@ -5,6 +5,7 @@
 //! package, a config, and a unit that says `RequiresMountsFor=`. EC2 is the tests' own. A killed machine loses its memory,
 //! and not what its kernel had given to the disk; what a disk forgets at a power cut is seen in tests/powercut.rs.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
+#![allow(clippy::doc_markdown, reason = "PostgreSQL is a name, and no code")]
 
 #[path = "../ec2/mod.rs"]
 mod ec2;
