@@ -137,7 +137,6 @@ powercut:
 .PHONY: test-vm
 test-vm: deps ## Boot real machines, with systemd and cloud-init, on disks that are late, wrong, broken, grown; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "make test-vm: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
-	@$(MAKE) hotplug
 	@$(MAKE) boots
 	@$(MAKE) telling
 
