@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::Level;
 use nix::sys::stat::fstat;
 
 /// What can be told apart by `MESSAGE_ID=`, as the target of a log line; volinit(8) has the list.
@@ -53,50 +53,33 @@ pub fn is_behind(stream: impl AsFd) -> bool {
     fstat(stream).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Sends to the journal what `filter` lets through.
+/// The journal of the machine that this runs on.
 pub struct Journal {
-    filter: env_logger::Logger,
     socket: Option<UnixDatagram>,
     unit: Option<String>,
 }
 
 impl Journal {
-    /// `filter` is asked what is to be logged, and nothing more.
-    pub fn new(filter: env_logger::Logger) -> Journal {
+    /// Where it cannot be reached, its stream behind stderr will do.
+    pub fn connect() -> Journal {
         let connect = || {
             let socket = UnixDatagram::unbound()?;
             socket.connect(SOCKET).map(|()| socket)
         };
-        Journal { filter, socket: connect().ok(), unit: unit() }
+        Journal { socket: connect().ok(), unit: unit() }
     }
 
-    /// The most that is let through.
-    pub fn level(&self) -> LevelFilter {
-        self.filter.filter()
-    }
-}
-
-impl Log for Journal {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.filter.matches(record) {
-            return;
-        }
-        let text = record.args().to_string();
+    /// Sends an entry, of the volume that this thread works on.
+    pub fn send(&self, level: Level, target: &str, text: &str) {
         let volume = VOLUME.with_borrow(Clone::clone);
-        let entry = entry(record.level(), record.target(), &text, volume.as_deref(), self.unit.as_deref());
+        let entry = entry(level, target, text, volume.as_deref(), self.unit.as_deref());
         if self.socket.as_ref().is_none_or(|socket| socket.send(&entry).is_err()) {
             // What stands behind stderr is the journal too; each line needs its priority.
             for line in text.lines() {
-                eprintln!("<{}>{line}", priority(record.level()));
+                eprintln!("<{}>{line}", priority(level));
             }
         }
     }
-
-    fn flush(&self) {}
 }
 
 /// syslog(3)'s priorities.
