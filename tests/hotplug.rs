@@ -1,8 +1,9 @@
 //! Attach, and a disk is there: the tests' EC2 plugs an NVMe disk into a running virtual machine, whose kernel finds it
 //! and whose volinit formats and mounts it. The machine dies, the next one takes the volume over, and gives it back.
 //!
-//! A small machine for each `make test`; with systemd and a database it is tests/story. What EC2's slow states, errors and races lead to is seen in tests/ebs and tests/ec2_*, and what a power
-//! cut leaves in tests/powercut.rs: here all that a guest wrote is in the host's cache, and stays.
+//! A small machine for each `make test`; with systemd and a database it is tests/story. What EC2's slow states, errors
+//! and races lead to is seen in tests/ebs and tests/ec2_*, and what a power cut leaves in tests/powercut.rs: here all
+//! that a guest wrote is in the host's cache, and stays.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 #[path = "ec2/mod.rs"]
