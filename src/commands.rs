@@ -98,6 +98,7 @@ fn release(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
     } else {
         print(&report)?;
     }
+    progress::ended(&report.summary());
     Ok(report.failure().map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
@@ -118,7 +119,10 @@ fn finish(cli: &Cli, report: &Report) -> Result<ExitCode, Failure> {
         print(report)?;
     }
     if report.command == "up" {
-        progress::ended(report.failure().is_none(), &report.summary());
+        progress::ended(&report.summary());
+        if report.failure().is_none() {
+            progress::ready();
+        }
     }
     Ok(report.failure().map_or(ExitCode::SUCCESS, ExitCode::from))
 }

@@ -109,7 +109,7 @@ fn stop(signal: Signal) {
         [] => "before anything was written".to_owned(),
         finished => format!("after {}", finished.join(", ")),
     };
-    progress::ended(false, &format!("stopped by {signal} {after}"));
+    progress::ended(&format!("stopped by {signal} {after}"));
     error!("volinit: stopped by {signal} {after}; run it again, and it goes on from there");
     exit(1);
 }

@@ -19,11 +19,11 @@ use crate::locate::Device;
 use crate::probe::{self, Finding};
 use crate::report::progress;
 
-/// Grows the filesystem that is mounted at `at` to all of `device`.
-pub fn mounted(device: &Device, kind: FsType, at: &Path) -> Result<()> {
-    let growing = || format!("growing the {kind} at {}", at.display());
+/// Grows the filesystem that is mounted, with `top` for its top folder, to all of `device`.
+pub fn mounted(device: &Device, kind: FsType, top: &Path) -> Result<()> {
+    let growing = || format!("growing the {kind} on {}", device.path.display());
     let _running = progress::start(growing);
-    let folder = File::open(at).with_context(growing)?;
+    let folder = File::open(top).with_context(growing)?;
     let size = ioctl::size(&device.file).with_context(growing)?;
     match kind {
         FsType::Ext4 => {
@@ -36,7 +36,7 @@ pub fn mounted(device: &Device, kind: FsType, at: &Path) -> Result<()> {
             let (block, _) = ioctl::xfs_geometry(&folder).with_context(growing)?;
             ioctl::grow_xfs(&folder, size.0 / u64::from(block))
         }
-        FsType::Btrfs => ioctl::grow_btrfs(&folder, probe::btrfs_device(device, at)?.0),
+        FsType::Btrfs => ioctl::grow_btrfs(&folder, probe::btrfs_device(device, top)?.0),
     }
     .with_context(growing)
 }

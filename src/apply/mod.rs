@@ -6,8 +6,12 @@ mod format;
 mod grow;
 mod lock;
 mod mount;
+mod options;
 mod run;
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use log::{info, warn};
 
 pub use lock::{Lock, lock};
@@ -25,12 +29,14 @@ use crate::signals;
 /// it was carried out: a filesystem that could not grow is a warning in place of a step, since one that is too small
 /// is better at boot than none.
 pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> Result<Plan, Failure> {
+    let mut mounted: Option<mount::Mounted> = None;
     for step in std::mem::take(&mut plan.steps) {
         info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
         // A format first makes a file in memory, which may be cut off at any time: it holds its own writing. To erase
         // may take hours, and leaves nothing whole in the middle: who changes their mind shall not have to wait.
         let finished = !matches!(step.action, Action::Format { .. } | Action::Erase { .. });
         let _held = finished.then(|| signals::hold(|| format!("{} on {}", step.action, device.path.display())));
+        let folder = |at: &Path| mounted.as_ref().map_or_else(|| at.to_owned(), mount::Mounted::folder);
         let mut kept_small = None;
         match &step.action {
             Action::EnlargeImage { image, to } => grow::image(device, image, *to)?,
@@ -42,9 +48,14 @@ pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> 
             Action::Format { .. } => format::format(device, &volume.filesystem)?,
             Action::Check { force } => check::check(device, *force)?,
             Action::GrowUnmounted => kept_small = grow::unmounted(device)?,
-            Action::Mount { kind, at } => mount::mount(device, *kind, at, &volume.mount.options)?,
-            Action::Grow { kind, at } => kept_small = grow::mounted(device, *kind, at).err(),
-            Action::Permit { at, owner, mode } => mount::permit(at, *owner, *mode)?,
+            Action::Mount { kind, at } => mounted = Some(mount::mount(device, *kind, at, &volume.mount.options)?),
+            Action::Grow { kind, at } => kept_small = grow::mounted(device, *kind, &folder(at)).err(),
+            Action::Permit { at, owner, mode } => {
+                let setting = || format!("setting the owner and mode of {}", at.display());
+                if !mount::permit(&folder(at), *owner, *mode).with_context(setting)? {
+                    continue;
+                }
+            }
         }
         let event = match &step.action {
             Action::Format { .. } => Some(event::FORMATTED),
@@ -68,6 +79,9 @@ pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> 
                 plan.warnings.push(format!("it keeps its size: {error:#}"));
             }
         }
+    }
+    if let Some(mounted) = mounted {
+        mounted.show()?;
     }
     Ok(plan)
 }

@@ -1,31 +1,69 @@
-//! Mounts, and proves that what is mounted is what was looked at. Sets the owner of the top folder.
+//! Mounts where nobody sees it yet, proves that what is mounted is what was looked at, and shows it when all else is done.
+//! Sets the owner of the top folder.
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use log::warn;
 use nix::errno::Errno;
-use sys_mount::{MountFlags, UnmountFlags, unmount};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, move_mount,
+};
+use sys_mount::{UnmountFlags, unmount};
 
 use super::busy::patiently;
 use super::check::check;
+use super::options::Options;
 use crate::config::FsType;
 use crate::error::Failure;
 use crate::locate::Device;
 use crate::probe::{self, Ownership};
 use crate::report::progress;
 
-/// Mounts `device` at `at`, making the folder where it is absent.
+/// A filesystem that is mounted, but at no place yet, so that its services do not begin while it is still grown and
+/// given its owner: systemd takes a mount that waits for volinit for done as soon as the kernel shows it. Dropped, or
+/// with the process, it is unmounted.
+pub struct Mounted {
+    at: PathBuf,
+    /// `None` before Linux 5.2, where it is at its place already.
+    hidden: Option<OwnedFd>,
+}
+
+impl Mounted {
+    /// Its top folder, as this process opens it.
+    pub fn folder(&self) -> PathBuf {
+        match &self.hidden {
+            Some(mount) => PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+            None => self.at.clone(),
+        }
+    }
+
+    /// Shows it at its place.
+    pub fn show(self) -> Result<()> {
+        let Some(mount) = self.hidden else { return Ok(()) };
+        move_mount(&mount, "", CWD, &self.at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(io::Error::from)
+            .with_context(|| format!("mounting at {}", self.at.display()))
+    }
+}
+
+/// Mounts `device` for `at`, making that folder where it is absent.
 ///
 /// The kernel checks ext4's group descriptors before it replays the journal that has them (Linux, fs/ext4/super.c:
 /// `ext4_group_desc_init` comes before `ext4_load_and_init_journal`). So a power cut while it grew may leave what
 /// it can't mount: the superblock of the new size came to the disk before its descriptors. e2fsck replays first.
 /// Without such a journal it is damage, and nothing is done about it.
-pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<(), Failure> {
-    let Err(error) = mount_once(device, kind, at, options) else { return Ok(()) };
+pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<Mounted, Failure> {
+    let error = match mount_once(device, kind, at, options) {
+        Ok(mounted) => return Ok(mounted),
+        Err(error) => error,
+    };
     if kind != FsType::Ext4 || !is_corrupt(&error) || !probe::awaits_replay(device)? {
         return Err(error.into());
     }
@@ -37,23 +75,73 @@ pub fn mount(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Re
     Ok(mount_once(device, kind, at, options)?)
 }
 
-fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<()> {
+fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> Result<Mounted> {
     let mounting = || format!("mounting {} at {}", device.path.display(), at.display());
     fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
-    let (flags, data) = split(options);
+    let options = Options::split(options);
     let _running = progress::start(mounting);
-    let mount = || sys_mount::Mount::builder().fstype(kind.name()).flags(flags).data(&data).mount(&device.path, at);
-    patiently(mount).map_err(|error| anyhow!(error).context(format!("{}{}", mounting(), hint(kind))))?;
+
+    let mut said = String::new();
+    let hidden = patiently(|| hidden(device, kind, &options, &mut said));
+    let hidden = match hidden {
+        Ok(None) => {
+            let (flags, data) = options.classic();
+            let mount =
+                || sys_mount::Mount::builder().fstype(kind.name()).flags(flags).data(&data).mount(&device.path, at);
+            patiently(mount).map(|_| None)
+        }
+        other => other,
+    };
+    let more = if said.is_empty() { hint(kind) } else { &said };
+    let hidden = hidden.map_err(|error| anyhow!(error).context(format!("{} ({more})", mounting())))?;
+    let mounted = Mounted { at: at.to_owned(), hidden };
 
     // The kernel opened the path once more: prove that the name still led to the disk that was looked at.
-    let about = probe::about(device)?;
-    let real = at.canonicalize().with_context(mounting)?;
-    if !about.mounts.iter().any(|mounted| mounted.at == real) {
-        unmount(at, UnmountFlags::empty())
-            .with_context(|| format!("unmounting {}, which turned out to be another disk", at.display()))?;
+    if !probe::shows(&mounted.folder(), kind, device).with_context(mounting)? {
+        if mounted.hidden.is_none() {
+            unmount(at, UnmountFlags::empty())
+                .with_context(|| format!("unmounting {}, which turned out to be another disk", at.display()))?;
+        }
         bail!("{} became another disk while it was mounted; it was unmounted again", device.path.display());
     }
-    Ok(())
+    Ok(mounted)
+}
+
+/// The filesystem at no place; `None` where the kernel has no such call, or a container's filter hides it. What the kernel
+/// has to say of a failure is left in `said`.
+fn hidden(device: &Device, kind: FsType, options: &Options<'_>, said: &mut String) -> io::Result<Option<OwnedFd>> {
+    let context = match fsopen(kind.name(), FsOpenFlags::FSOPEN_CLOEXEC) {
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => return Ok(None),
+        other => other?,
+    };
+    let create = || {
+        fsconfig_set_string(&context, "source", &device.path)?;
+        for (key, value) in options.parameters() {
+            match value {
+                Some(value) => fsconfig_set_string(&context, key, value)?,
+                None => fsconfig_set_flag(&context, key)?,
+            }
+        }
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes())
+    };
+    let mount = create();
+    if mount.is_err() {
+        *said = messages(&context);
+    }
+    Ok(Some(mount?))
+}
+
+/// What the kernel has to say of a filesystem that it did not mount, `; ` between: one read a message, which begins with
+/// its level (Linux, fs/fsopen.c, `fscontext_read`).
+fn messages(context: &OwnedFd) -> String {
+    let mut buffer = [0; 512];
+    let next = || Some(rustix::io::read(context, &mut buffer).ok()?).map(|length| buffer[..length].to_owned());
+    let texts: Vec<String> = std::iter::from_fn(next)
+        .take_while(|message| !message.is_empty())
+        .map(|message| String::from_utf8_lossy(message.get(2..).unwrap_or_default()).trim().to_owned())
+        .collect();
+    texts.join("; ")
 }
 
 /// Whether mount(2) found what it read to be wrong: ext4's EFSCORRUPTED and EFSBADCRC by their other names.
@@ -62,77 +150,25 @@ fn is_corrupt(error: &anyhow::Error) -> bool {
     matches!(errno.map(Errno::from_raw), Some(Errno::EUCLEAN | Errno::EBADMSG))
 }
 
-/// Gives the top folder its owner and permissions, where they differ.
-pub fn permit(at: &Path, owner: Ownership, mode: Option<u32>) -> Result<()> {
-    let setting = || format!("setting the owner and mode of {}", at.display());
-    let meta = fs::metadata(at).with_context(setting)?;
+/// Gives the top folder its owner and permissions; `false` where they are so already.
+pub fn permit(folder: &Path, owner: Ownership, mode: Option<u32>) -> io::Result<bool> {
+    let meta = fs::metadata(folder)?;
     let user = owner.user.filter(|user| *user != meta.uid());
     let group = owner.group.filter(|group| *group != meta.gid());
+    let mode = mode.filter(|mode| *mode != meta.permissions().mode() & 0o7777);
     if user.is_some() || group.is_some() {
-        chown(at, user, group).with_context(setting)?;
+        chown(folder, user, group)?;
     }
-    if let Some(mode) = mode.filter(|mode| *mode != meta.permissions().mode() & 0o7777) {
-        fs::set_permissions(at, Permissions::from_mode(mode)).with_context(setting)?;
+    if let Some(mode) = mode {
+        fs::set_permissions(folder, Permissions::from_mode(mode))?;
     }
-    Ok(())
+    Ok(user.is_some() || group.is_some() || mode.is_some())
 }
 
-/// fstab's options as mount(2) takes them: flags, and the rest as the filesystem's own text. What only
-/// mount(8) and systemd read is left out here and stays in the unit.
-fn split(options: &[String]) -> (MountFlags, String) {
-    let mut flags = MountFlags::empty();
-    let mut data: Vec<&str> = Vec::new();
-    for option in options {
-        match option.as_str() {
-            "ro" => flags |= MountFlags::RDONLY,
-            "rw" => flags -= MountFlags::RDONLY,
-            "nosuid" => flags |= MountFlags::NOSUID,
-            "suid" => flags -= MountFlags::NOSUID,
-            "nodev" => flags |= MountFlags::NODEV,
-            "dev" => flags -= MountFlags::NODEV,
-            "noexec" => flags |= MountFlags::NOEXEC,
-            "exec" => flags -= MountFlags::NOEXEC,
-            "sync" => flags |= MountFlags::SYNCHRONOUS,
-            "async" => flags -= MountFlags::SYNCHRONOUS,
-            "dirsync" => flags |= MountFlags::DIRSYNC,
-            "noatime" => flags |= MountFlags::NOATIME,
-            "atime" => flags -= MountFlags::NOATIME,
-            "nodiratime" => flags |= MountFlags::NODIRATIME,
-            "diratime" => flags -= MountFlags::NODIRATIME,
-            "relatime" => flags |= MountFlags::RELATIME,
-            "norelatime" => flags -= MountFlags::RELATIME,
-            "strictatime" => flags |= MountFlags::STRICTATIME,
-            "nostrictatime" => flags -= MountFlags::STRICTATIME,
-            "silent" => flags |= MountFlags::SILENT,
-            "loud" => flags -= MountFlags::SILENT,
-            "defaults" | "auto" | "noauto" | "nofail" | "fail" | "_netdev" | "user" | "nouser" | "users" | "owner"
-            | "group" | "loop" => {}
-            other if other.starts_with("x-") || other.starts_with("comment=") => {}
-            other => data.push(other),
-        }
-    }
-    (flags, data.join(","))
-}
-
-/// What most often is behind a mount(2) that answers no more than "invalid argument".
+/// What most often is behind a mount that is answered with no more than "invalid argument".
 fn hint(kind: FsType) -> &'static str {
     match kind {
-        FsType::Ext4 | FsType::Btrfs => " (the kernel's log has more: `dmesg`)",
-        FsType::Xfs => " (the kernel's log has more: `dmesg`; a copy of a mounted XFS needs `options: [nouuid]`)",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_are_split_as_mount_8_would() {
-        let options = |list: &[&str]| split(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let (flags, data) =
-            options(&["noatime", "nodev", "ro", "rw", "nofail", "_netdev", "x-foo", "compress=zstd", "commit=5"]);
-        assert_eq!(flags, MountFlags::NOATIME | MountFlags::NODEV);
-        assert_eq!(data, "compress=zstd,commit=5");
-        assert_eq!(options(&[]), (MountFlags::empty(), String::new()));
+        FsType::Ext4 | FsType::Btrfs => "the kernel's log has more: `dmesg`",
+        FsType::Xfs => "the kernel's log has more: `dmesg`; a copy of a mounted XFS needs `options: [nouuid]`",
     }
 }

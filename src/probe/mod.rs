@@ -12,11 +12,12 @@ mod superblock;
 mod target;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc::dev_t;
 
@@ -211,6 +212,21 @@ fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Sup
         FsType::Btrfs => btrfs_device(device, &mounted.at)?.1,
     };
     Ok(Some(superblock))
+}
+
+/// Whether `folder` is on a filesystem of `kind` that is on the device. A Btrfs has a number of its own.
+pub fn shows(folder: &Path, kind: FsType, device: &Device) -> Result<bool> {
+    Ok(match kind {
+        FsType::Ext4 | FsType::Xfs => {
+            let meta = std::fs::metadata(folder).with_context(|| format!("looking at {}", folder.display()))?;
+            device.number == Some(meta.dev())
+        }
+        FsType::Btrfs => match btrfs_device(device, folder) {
+            Ok(_) => true,
+            Err(error) if error.downcast_ref() == Some(&Errno::ENODEV) => false,
+            Err(error) => return Err(error),
+        },
+    })
 }
 
 /// The id and the size that a mounted Btrfs has this device under.

@@ -153,6 +153,12 @@ impl fmt::Display for Report<'_> {
 }
 
 impl release::Report<'_> {
+    /// One line for systemd's STATUS=, in place of the one that `up` left.
+    pub fn summary(&self) -> String {
+        let all = text(|to| self.volumes.iter().chain(&self.interfaces).try_for_each(|outcome| released(to, outcome)));
+        all.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+    }
+
     /// Tells the journal, as [`Report::log`] does.
     pub fn log(&self) {
         for outcome in self.volumes.iter().chain(&self.interfaces) {

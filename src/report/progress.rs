@@ -91,12 +91,16 @@ pub fn clear() {
     }
 }
 
-/// Tells systemd how it ended. Only where all is well is it told that it may go on (Type=notify): whatever
-/// waits for the volumes must not start without them.
-pub fn ended(well: bool, status: &str) {
-    let status = NotifyState::Status(status);
+/// Tells systemd that it may go on (Type=notify): only where all is well, since whatever waits for the volumes must not
+/// start without them.
+pub fn ready() {
     // Not being listened to is no error.
-    let _ = if well { sd_notify::notify(&[NotifyState::Ready, status]) } else { sd_notify::notify(&[status]) };
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd how it ended.
+pub fn ended(status: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Status(status)]);
 }
 
 impl Board {
