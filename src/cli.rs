@@ -52,7 +52,7 @@ pub enum Command {
         files: Vec<PathBuf>,
     },
     /// Print the units that a boot needs, or write them under --root DIR; touches no device
-    Render(Names),
+    Render(Rendered),
     /// List the block devices, what they carry, and whether each could be used
     Devices,
 }
@@ -63,6 +63,19 @@ pub struct Names {
     /// The volumes [default: all]
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// Volumes by name, or the one of a service.
+#[derive(Debug, Args)]
+pub struct Rendered {
+    /// By name.
+    #[command(flatten)]
+    pub names: Names,
+
+    /// In place of that the drop-in that binds SERVICE to the volume, with a folder there: postgres, redis, kafka, etcd,
+    /// mysql, or any unit. The volume is the one named, that of the service's name, or the only one
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
 }
 
 /// Volumes by name, or one without a config.

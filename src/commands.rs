@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use log::error;
 
 use crate::boot::{self, Consent};
-use crate::cli::{Cli, Command, Names, Which};
+use crate::cli::{Cli, Command, Names, Rendered, Which};
 use crate::config::{self, Config, Problems, Volume};
 use crate::error::Failure;
 use crate::locate::{Device, Sysfs};
@@ -39,7 +39,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Status(names) => of_named(cli, &root, names, boot::status),
         Command::Release(names) => release(cli, &root, names),
         Command::Check { files } => check(cli, &root, files),
-        Command::Render(names) => render(cli, &root, names),
+        Command::Render(which) => render(cli, &root, which),
         Command::Devices => devices(cli),
     };
     progress::clear();
@@ -156,10 +156,12 @@ fn check(cli: &Cli, root: &Root, files: &[std::path::PathBuf]) -> Result<ExitCod
     }
 }
 
-fn render(cli: &Cli, root: &Root, names: &Names) -> Result<ExitCode, Failure> {
+fn render(cli: &Cli, root: &Root, which: &Rendered) -> Result<ExitCode, Failure> {
     let config = load(cli, root)?;
-    let volumes = chosen(&config, names)?;
-    let files = boot::render(root, &config, &volumes)?;
+    let files = match &which.service {
+        Some(service) => vec![publish::service::drop_in(root, service, of_service(&config, &which.names, service)?)?],
+        None => boot::render(root, &config, &chosen(&config, &which.names)?)?,
+    };
     if cli.json {
         let files = files.iter().map(json::Rendered::from).collect();
         print_json(&Document::Render { version: json::VERSION, files })?;
@@ -262,6 +264,27 @@ fn chosen<'a>(config: &'a Config, names: &Names) -> Result<Vec<&'a Volume>, Fail
     let those = config.volumes.iter().filter(|volume| asked(volume));
     let carriers: Vec<&Volume> = those.flat_map(|volume| volume.carriers(&config.volumes)).collect();
     Ok(config.volumes.iter().filter(|volume| asked(volume) || carriers.contains(volume)).collect())
+}
+
+/// The volume that a service has its data on.
+fn of_service<'a>(config: &'a Config, names: &Names, service: &str) -> Result<&'a Volume, Failure> {
+    if !publish::service::is_name(service) {
+        return Err(Failure::Usage(anyhow!(
+            "--service: {service:?} is no unit's name, as in postgres or app-redis.service"
+        )));
+    }
+    // Refuses a name that is not there.
+    chosen(config, names)?;
+    let called = |name: &str| config.volumes.iter().find(|volume| volume.name == name);
+    let found = match (names.names.as_slice(), config.volumes.as_slice()) {
+        ([name], _) => called(name),
+        ([], [only]) => Some(only),
+        ([], _) => called(service),
+        _ => None,
+    };
+    let ask =
+        || anyhow!("which volume has the data of `{service}`? Name it: `volinit render NAME --service {service}`");
+    found.ok_or_else(|| Failure::Usage(ask()))
 }
 
 fn hidden() -> Failure {

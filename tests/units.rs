@@ -259,3 +259,73 @@ fn under_its_other_name_volinit_is_a_generator() {
     assert!(ran.status.success(), "{ran:?}");
     assert!(out.join("data-postgres.mount").exists(), "{ran:?}");
 }
+
+/// Systemd finds nothing wrong with a service that has the drop-in, whatever the mount point is called.
+#[test]
+fn the_drop_in_of_a_service_is_one_that_systemd_takes() {
+    for at in ["/data/pg", "/data/two words", "/data/50%", "/data/$HOME", r"/data/a\\b", "/data/größe"] {
+        let machine =
+            Machine::new(&format!("volumes:\n  pg: {{ source: {{ device: /dev/xvdb }}, mount: \"{at}\" }}\n"));
+        machine.generate();
+        for (service, unit) in [
+            ("postgres", "postgresql.service"),
+            ("redis", "redis.service"),
+            ("kafka", "kafka.service"),
+            ("etcd", "etcd.service"),
+            ("mysql", "mysql.service"),
+            ("app", "app.service"),
+            ("some.service", "some.service"),
+        ] {
+            machine.write(
+                &format!("units/{unit}"),
+                "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
+            );
+            let volinit = |arguments: &[&str]| {
+                let root = machine.folder.path();
+                let ran = Command::new(env!("CARGO_BIN_EXE_volinit")).arg("--root").arg(root).args(arguments).output();
+                let ran = ran.unwrap();
+                assert!(ran.status.success(), "{ran:?}");
+                String::from_utf8(ran.stdout).unwrap()
+            };
+            let drop_in = format!("etc/systemd/system/{unit}.d/50-volinit.conf");
+            assert_eq!(volinit(&["render", "--service", service]), format!("created /{drop_in}\n"));
+            let text = fs::read_to_string(machine.path(&drop_in)).unwrap();
+            machine.write(&format!("units/{unit}.d/50-volinit.conf"), &text);
+            let (clean, said) = machine.analyze(&["verify", "--man=no", unit]);
+            assert!(clean && said.is_empty(), "{at}, {unit}: {said}\n{text}");
+        }
+    }
+    // The check has teeth.
+    let machine = Machine::new("volumes: {}\n");
+    machine.write("units/app.service", "[Service]\nExecStart=/bin/true\n");
+    machine.write("units/app.service.d/50-volinit.conf", "[Unit]\nRequiresMountsFor=/data/two words\n");
+    assert!(!machine.analyze(&["verify", "--man=no", "app.service"]).1.is_empty());
+}
+
+#[test]
+fn which_volume_a_service_has_its_data_on() {
+    let machine = Machine::new(
+        "volumes:\n  kafka: { source: { device: /dev/xvdb }, mount: /data/kafka }\n  wal: { source: { device: /dev/xvdc }, mount: /data/wal }\n",
+    );
+    let volinit = |arguments: &[&str]| {
+        let config = machine.path("etc/volinit/volinit.yaml");
+        let ran =
+            Command::new(env!("CARGO_BIN_EXE_volinit")).arg("--config").arg(config).args(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (ran.status.code(), text(ran.stdout) + &text(ran.stderr))
+    };
+    let (code, said) = volinit(&["render", "--service", "kafka"]);
+    assert!(code == Some(0) && said.starts_with("# /etc/systemd/system/kafka.service.d/50-volinit.conf\n"), "{said}");
+    assert!(said.contains("install -d -o kafka -g kafka -m 0750 /data/kafka/data\n"), "{said}");
+    let (code, said) = volinit(&["render", "wal", "--service", "postgres"]);
+    assert!(code == Some(0) && said.contains("\nRequiresMountsFor=/data/wal\n"), "{said}");
+    for (arguments, words) in [
+        (&["render", "--service", "postgres"][..], "Name it: `volinit render NAME --service postgres`"),
+        (&["render", "wal", "kafka", "--service", "postgres"], "which volume has the data of `postgres`?"),
+        (&["render", "lost", "--service", "postgres"], "there is no volume `lost`"),
+        (&["render", "wal", "--service", "../x"], "is no unit's name"),
+    ] {
+        let (code, said) = volinit(arguments);
+        assert!(code == Some(2) && said.contains(words), "{words} is not in {said}");
+    }
+}

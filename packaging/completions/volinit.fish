@@ -81,6 +81,7 @@ complete -c volinit -n "__fish_volinit_using_subcommand check" -l root -d 'Take 
 complete -c volinit -n "__fish_volinit_using_subcommand check" -l json -d 'Print one JSON document on stdout'
 complete -c volinit -n "__fish_volinit_using_subcommand check" -s v -l verbose -d 'Tell each decision and its reason on stderr; twice: each command too'
 complete -c volinit -n "__fish_volinit_using_subcommand check" -s h -l help -d 'Print help'
+complete -c volinit -n "__fish_volinit_using_subcommand render" -l service -d 'In place of that the drop-in that binds SERVICE to the volume, with a folder there: postgres, redis, kafka, etcd, mysql, or any unit. The volume is the one named, that of the service\'s name, or the only one' -r
 complete -c volinit -n "__fish_volinit_using_subcommand render" -l config -d 'Read this file in place of those in /usr/lib, /etc and /run/volinit; repeated, later ones win' -r -F
 complete -c volinit -n "__fish_volinit_using_subcommand render" -l root -d 'Take DIR for the root of the machine\'s files; the devices are those of this machine' -r -F
 complete -c volinit -n "__fish_volinit_using_subcommand render" -l json -d 'Print one JSON document on stdout'

@@ -4,18 +4,18 @@
 //! followed: no fleet that we know of has its metadata there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::Chars;
 
 use anyhow::{Result, bail};
 
+use super::escape::quote;
 use super::files::{self, Content, File};
 use super::fleet::{key, merge_pairs};
 use crate::root::Root;
 
 /// Where units and their drop-ins are, and which of two of one name counts: the first (systemd.unit(5)).
-const FOLDERS: [&str; 5] = [
+pub(super) const FOLDERS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -277,22 +277,6 @@ fn unescape(rest: &mut Chars<'_>, word: &mut Vec<u8>) -> Option<()> {
 /// The next `count` digits.
 fn number(rest: &mut Chars<'_>, count: usize, radix: u32) -> Option<u32> {
     (0..count).try_fold(0, |number, _| Some(number * radix + rest.next()?.to_digit(radix)?))
-}
-
-/// A word in quotes, with nothing in it that ends it early.
-fn quote(word: &str) -> String {
-    let mut quoted = String::from("\"");
-    for char in word.chars() {
-        match char {
-            '"' | '\\' => quoted.extend(['\\', char]),
-            control if control.is_ascii_control() => {
-                write!(quoted, "\\x{:02x}", u32::from(control)).expect("a String takes what is written to it");
-            }
-            char => quoted.push(char),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

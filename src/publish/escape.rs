@@ -1,6 +1,6 @@
-//! The name that systemd gives the unit of a path, as `systemd-escape --path` makes it.
+//! The name that systemd gives the unit of a path, as `systemd-escape --path` makes it; and words in quotes, as it reads them.
 //! A mount unit under any other name is refused ("Where= setting doesn't match unit name").
-//! Pure: starts no process; the tests hold it against the real `systemd-escape`.
+//! Pure: starts no process; the tests hold the name against the real `systemd-escape`.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,6 +25,22 @@ pub fn unit_name(path: &Path, suffix: &str) -> String {
     name.push('.');
     name.push_str(suffix);
     name
+}
+
+/// A word in quotes, with nothing in it that ends it early.
+pub fn quote(word: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in word.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            control if control.is_ascii_control() => {
+                write!(quoted, "\\x{:02x}", u32::from(control)).expect("a String takes what is written to it");
+            }
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod escape;
 pub mod files;
 pub mod fleet;
 pub mod order;
+pub mod service;
 pub mod systemd;
 pub mod template;
 pub mod unit;

@@ -75,7 +75,7 @@ fn writer(payload: &Payload, name: &str) {
     let service = format!("/etc/systemd/system/svc-{name}.service.d/writer.conf");
     let command = format!("/usr/bin/python3 /usr/local/lib/writer.py {name} /data/{name}/records");
     // Its end is its own: a record is whole.
-    payload.write(&service, &format!("[Service]\nExecStart=\nExecStart={command}\nKillMode=mixed\n"));
+    payload.write(&service, &format!("[Service]\nUser=root\nExecStart=\nExecStart={command}\nKillMode=mixed\n"));
 }
 
 /// What a writer told at its end.

@@ -47,7 +47,7 @@ impl Volume {
         let from = if *virtio { format!("device: {}", self.device()) } else { format!("ebs: {}", self.id()) };
         format!(
             "  {name}:\n    source: {{ {from}{source} }}\n    filesystem: {{ type: {kind} }}\n    \
-             mount: {{ at: /data/{name}{options} }}\n"
+             mount: {{ at: /data/{name}, owner: nobody, mode: \"0700\"{options} }}\n"
         )
     }
 }
@@ -56,7 +56,8 @@ impl Volume {
 pub fn install(payload: &Payload, volumes: &[Volume]) {
     package_and_config(payload, volumes);
     for volume in volumes {
-        service(payload, volume.name, "");
+        // Who may write there only once the folder has its owner.
+        service(payload, volume.name, "User=nobody\n");
     }
 }
 

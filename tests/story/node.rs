@@ -73,12 +73,6 @@ impl Node {
         assert!(journal.contains(did), "{journal}{}", self.why());
         let units = self.units();
         assert_eq!(units.matches(" active ").count(), 3, "{units}{}", self.why());
-        // The kernel shows the mount before volinit is through.
-        let at = |node: &mut Node, unit: &str, what: &str| -> u64 {
-            node.machine.shell(&format!("systemctl show -P {what}TimestampMonotonic {unit}")).trim().parse().unwrap()
-        };
-        let done = at(self, "volinit@postgres.service", "ActiveEnter");
-        assert!(at(self, &format!("postgres@{VOL}.service"), "InactiveExit") >= done, "{}", self.why());
         let mount = self.types("findmnt -n -o TARGET,SOURCE,FSTYPE /data/postgres");
         assert_eq!(mount.split_whitespace().collect::<Vec<_>>(), ["/data/postgres", "/dev/nvme0n1", "ext4"]);
         assert_eq!(self.types("stat -c '%U:%G %a' /data/postgres"), "postgres:postgres 700\n");
