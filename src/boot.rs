@@ -209,6 +209,7 @@ pub fn render(root: &Root, config: &Config, volumes: &[&Volume]) -> Result<Vec<p
     for volume in volumes {
         files.extend(units(root, config, volume, locate::declared(&volume.source)?.display().to_string())?);
     }
+    files.extend(publish::all_files(config));
     Ok(files)
 }
 
@@ -237,7 +238,7 @@ fn units(root: &Root, config: &Config, volume: &Volume, what: String) -> Result<
         cloud: CloudWords::default(),
     };
     let declared = Published { volume, what, words, network: volume.needs_network(&config.volumes) };
-    Ok(publish::boot_files(root, &declared, &config.volumes)?)
+    Ok(publish::boot_files(root, &declared, config)?)
 }
 
 /// Stands in a plan for the UUID that mkfs will draw.

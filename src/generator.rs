@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use crate::boot;
 use crate::config;
-use crate::publish::{Content, File, files, order, unit};
+use crate::publish::{self, Content, File, files, order, unit};
 use crate::root::Root;
 
 /// Where the package's own units are.
@@ -66,6 +66,7 @@ pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
     if !config.interfaces.is_empty() || !config.signals.is_empty() {
         files.push(all("volinit.service"));
     }
+    files.extend(publish::all_files(&config).and_then(|file| moved(file, folder)));
     (files, problems)
 }
 

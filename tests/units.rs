@@ -33,6 +33,16 @@ impl Machine {
         let wants = machine.path("units/network-online.target.wants");
         fs::create_dir(&wants).unwrap();
         symlink(machine.path("units/net.service"), wants.join("net.service")).unwrap();
+        // What may be told of the volumes, as its packages order it.
+        for name in SERVICES {
+            machine.write(
+                &format!("units/{name}"),
+                "[Unit]\nWants=network-online.target\nAfter=network-online.target\n[Service]\nExecStart=/bin/true\n",
+            );
+            let wants = machine.path("units/multi-user.target.wants");
+            fs::create_dir_all(&wants).unwrap();
+            symlink(machine.path(&format!("units/{name}")), wants.join(name)).unwrap();
+        }
         machine.write("etc/volinit/volinit.yaml", config);
         machine
     }
@@ -90,6 +100,19 @@ impl Machine {
         if clean { said } else { format!("{said}systemd-analyze failed") }
     }
 }
+
+/// Every service that a target of `publish` names.
+const SERVICES: [&str; 9] = [
+    "fleet.service",
+    "docker.service",
+    "dcos-mesos-slave.service",
+    "dcos-mesos-slave-public.service",
+    "mesos-slave.service",
+    "nomad.service",
+    "consul.service",
+    "ecs.service",
+    "kubelet.service",
+];
 
 const NETWORK: &str = "volumes:
   postgres:
@@ -160,6 +183,10 @@ fn no_mixture_of_volumes_is_a_cycle() {
                 writeln!(config, "  {name}: {{ source: {source}, mount: {{ at: {at}, options: {options} }} }}")
                     .unwrap();
             }
+            if (first + n) % 4 != 1 {
+                config +=
+                    "publish: [fleet, swarm, mesos, nomad, consul, ecs, kubernetes, env, { script: /bin/true }]\n";
+            }
             if first % 2 == 0 {
                 config += "interfaces: { eth1: { eni: eni-5afc0745 } }\nsignal: { stack: prod, resource: Node1 }\n";
             }
@@ -217,6 +244,31 @@ fn the_device_is_the_one_that_an_earlier_run_found() {
     let (files, _) = machine.generate();
     assert_eq!(fs::read_to_string(&unit).unwrap(), known);
     assert!(files.contains(&r"dev-disk-by\x2did-nvme\x2dx.device.d/50-volinit.conf".to_owned()), "{files:?}");
+}
+
+/// Who is told starts after the volumes, those that do not come too, and after what brings up all of them.
+#[test]
+fn who_is_told_starts_after_volinit() {
+    let told = "publish: [mesos, { script: [/bin/true, --flag] }, fleet]\nsignal: { stack: prod, resource: Node1 }\n";
+    let machine = Machine::new(&format!("{NETWORK}{told}"));
+    let (files, problems) = machine.generate();
+    assert!(problems.is_empty(), "{problems:?}");
+    let before = "Before=dcos-mesos-slave.service dcos-mesos-slave-public.service mesos-slave.service fleet.service\n";
+    for file in
+        ["data-postgres.mount", "volinit@postgres.service.d/50-volinit.conf", "volinit.service.d/50-volinit.conf"]
+    {
+        assert!(files.contains(&file.to_owned()), "{files:?}");
+        let text = fs::read_to_string(machine.path("units").join(file)).unwrap();
+        assert!(text.contains(&format!("\n{before}")), "{file}: {text}");
+    }
+    assert_eq!(machine.verify(), "");
+
+    let machine = Machine::new(&format!("{NETWORK}signal: {{ stack: prod, resource: Node1 }}\n"));
+    let (files, _) = machine.generate();
+    assert!(files.iter().all(|file| !file.starts_with("volinit.service.d")), "{files:?}");
+    for file in files.iter().filter(|file| !file.contains("wants/") && !file.contains("requires/")) {
+        assert!(!fs::read_to_string(machine.path("units").join(file)).unwrap().contains("Before="), "{file}");
+    }
 }
 
 /// An image without the generator: what `render` writes, and `systemctl enable`.

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::carried;
 use crate::config::position::Place;
 use crate::config::problem::{Report, instead, tick};
-use crate::config::schema::{Config, Ebs, EbsVolume, Eni, Interface, Source, Target, Volume};
+use crate::config::schema::{Config, Ebs, EbsVolume, Eni, Interface, Source, Volume};
 use crate::config::template::{self, Piece, Word};
 use crate::config::tree::{Node, Value};
 
@@ -189,23 +190,22 @@ fn metadata(config: &Config, volume: &Volume, tree: &Node, report: &mut Report) 
                 report.add(&value, why);
             }
         }
-        if config.publish.contains(&Target::Fleet) {
-            if !fleet_key(key) {
-                let message =
-                    format!("fleet cannot carry the key {}: use letters, digits, `_`, `.` and `-`", tick(key));
+        // What is not known yet is any text, of which publishing finds out; these are as it may well be.
+        let said: String = pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => (*text).to_owned(),
+                Piece::Word(Word::Mount) => volume.mount.at.to_string(),
+                Piece::Word(Word::Name) => volume.name.clone(),
+                Piece::Word(Word::Address) => "10.0.0.3".to_owned(),
+                Piece::Word(Word::VolumeId | Word::Uuid | Word::Size | Word::Slot | Word::Zone) => "0a".to_owned(),
+            })
+            .collect();
+        for target in &config.publish {
+            if let Err(message) = carried::key(target, key) {
                 report.add(&key_place(tree, volume, key), message);
             }
-            let mount = volume.mount.at.to_string();
-            // The other words stand for what fleet can carry; a slot is any text, which shows when it is published.
-            let said = pieces.iter().map(|piece| match piece {
-                Piece::Text(text) => *text,
-                Piece::Word(Word::Mount) => &mount,
-                Piece::Word(
-                    Word::VolumeId | Word::Uuid | Word::Name | Word::Size | Word::Slot | Word::Zone | Word::Address,
-                ) => "",
-            });
-            if let Some(wrong) = said.flat_map(str::chars).find(|c| !fleet_takes(*c)) {
-                let message = format!("fleet cannot carry {} in a value: leave it out", tick(&wrong.to_string()));
+            if let Err(message) = carried::value(target, &said) {
                 report.add(&value, message);
             }
         }
@@ -270,14 +270,4 @@ fn no_address(config: &Config, volume: &Volume, tree: &Node) -> Option<String> {
             Some(format!("{{address}} could be that of each of the {named} network interfaces: {way_out}"))
         }
     }
-}
-
-/// fleet's api-v1.md: keys match `[A-Za-z0-9_.-]+`.
-fn fleet_key(key: &str) -> bool {
-    key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-}
-
-/// fleet splits its metadata at every `,` and `=`, and the value goes through a quoted line of a unit file.
-fn fleet_takes(c: char) -> bool {
-    !(c.is_whitespace() || c.is_control() || "=,#;\"'\\".contains(c))
 }

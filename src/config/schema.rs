@@ -14,7 +14,7 @@ pub struct Config {
     pub volumes: Vec<Volume>,
     /// Network interfaces, by name; the order is that of the names.
     pub interfaces: Vec<Interface>,
-    /// Who is told the volumes' metadata.
+    /// Who is told of the volumes.
     pub publish: Vec<Target>,
     /// Who is told how it ended.
     pub signals: Vec<Signal>,
@@ -420,21 +420,54 @@ impl fmt::Display for MountPoint {
     }
 }
 
-/// A system that is told the metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Who is told of the volumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// CoreOS fleet.
     Fleet,
+    /// Docker Swarm, by the labels of its engine.
+    Swarm,
+    /// The agent of Mesos, of DC/OS or of Mesosphere's packages.
+    Mesos,
+    /// The client of Nomad.
+    Nomad,
+    /// The agent of Consul.
+    Consul,
+    /// The agent of Amazon ECS.
+    Ecs,
+    /// The kubelet.
+    Kubernetes,
+    /// Any unit, by an `EnvironmentFile=`.
+    Env,
+    /// A program of the user's, its absolute path and its arguments.
+    Script(Vec<String>),
 }
 
 impl Target {
-    /// All of them.
-    pub const ALL: [Target; 1] = [Target::Fleet];
+    /// Those that a name is enough for.
+    pub const NAMED: [Target; 8] = [
+        Target::Fleet,
+        Target::Swarm,
+        Target::Mesos,
+        Target::Nomad,
+        Target::Consul,
+        Target::Ecs,
+        Target::Kubernetes,
+        Target::Env,
+    ];
 
     /// The name in the config.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Target::Fleet => "fleet",
+            Target::Swarm => "swarm",
+            Target::Mesos => "mesos",
+            Target::Nomad => "nomad",
+            Target::Consul => "consul",
+            Target::Ecs => "ecs",
+            Target::Kubernetes => "kubernetes",
+            Target::Env => "env",
+            Target::Script(_) => "script",
         }
     }
 }

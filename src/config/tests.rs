@@ -76,6 +76,22 @@ fn positions_are_exact() {
             "5:18: volinit cannot publish to `flet`: did you mean `fleet`?\n  5 | publish: [fleet, flet]\n    |                  ^^^^",
         ),
         (
+            &format!("{base}publish: [{{ script: [announce] }}]\n"),
+            "5:22: `announce` is not an absolute path: begin it with /\n  5 | publish: [{ script: [announce] }]\n    |                      ^^^^^^^^",
+        ),
+        (
+            &format!("{base}publish: [script]\n"),
+            "5:11: a script is named by its path: write { script: [/usr/local/bin/announce] }\n  5 | publish: [script]\n    |           ^^^^^^",
+        ),
+        (
+            &format!("{base}publish: [{{ script: [] }}]\n"),
+            "5:21: the script is empty: name a program, as in [/usr/local/bin/announce]\n  5 | publish: [{ script: [] }]\n    |                     ^",
+        ),
+        (
+            &format!("{base}publish: [{{ script: /bin/a }}, {{ script: [/bin/a, -x] }}, {{ script: [/bin/a] }}]\n"),
+            "5:57: `script` is in the list already: remove one\n  5 | publish: [{ script: /bin/a }, { script: [/bin/a, -x] }, { script: [/bin/a] }]\n    |                                                         ^",
+        ),
+        (
             &format!("{base}    metadata: {{ a: &x \"{{\", b: *x }}\npublish: [fleet]\n"),
             "5:20: `{` has a brace without its partner: write {word}\n  5 |     metadata: { a: &x \"{\", b: *x }\n    |                    ^",
         ),
@@ -231,13 +247,14 @@ volumes:
     source: { device: /dev/xvdh, timeout: 90 }
     filesystem: { format: never }
     mount: { at: /data/db, owner: ":999" }
-publish: [fleet]
+publish: [fleet, env, { script: [/usr/local/bin/announce, --flag] }]
 "#,
     )
     .unwrap_or_else(|problems| panic!("{problems}"));
     let names: Vec<_> = config.volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names, ["data", "foobarstore", "pgdata", "postgres", "redis"]);
-    assert_eq!(config.publish, [Target::Fleet]);
+    let script = ["/usr/local/bin/announce", "--flag"].map(str::to_owned).to_vec();
+    assert_eq!(config.publish, [Target::Fleet, Target::Env, Target::Script(script)]);
     let [data, foobarstore, pgdata, postgres, redis] = &config.volumes[..] else { panic!("{names:?}") };
     assert_eq!((data.filesystem.kind, data.filesystem.format), (FsType::Ext4, Format::Never));
     assert_eq!(data.mount.owner, Some(Owner { user: None, group: Some(Id::Number(999)) }));

@@ -200,11 +200,30 @@ pub fn mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| format!("{} is not a mode: write three or four octal digits, as in \"0700\"", tick(text)))
 }
 
-/// Who is told the metadata.
+/// Who is told of the volumes, by name.
 pub fn target(text: &str) -> Result<Target, String> {
-    let known = Target::ALL.map(Target::name);
-    let found = Target::ALL.into_iter().find(|target| target.name() == text);
-    found.ok_or_else(|| format!("volinit cannot publish to {}: {}", tick(text), instead(text, &known)))
+    let known = Target::NAMED.each_ref().map(Target::name);
+    let found = Target::NAMED.into_iter().find(|target| target.name() == text);
+    found.ok_or_else(|| match text {
+        "script" => "a script is named by its path: write { script: [/usr/local/bin/announce] }".to_owned(),
+        _ => format!("volinit cannot publish to {}: {}", tick(text), instead(text, &known)),
+    })
+}
+
+/// A program's path.
+pub fn program(text: &str) -> Result<String, String> {
+    match path(text)? {
+        path if path == Path::new("/") => Err("`/` is a folder: name the program".into()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A program's argument.
+pub fn argument(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        return Err("no argument can have a zero byte in it: leave it out".into());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -247,6 +266,8 @@ mod tests {
         assert!(["/dev", "/dev/", "/dev/../etc/x", "/devil/x", "dev/x"].iter().all(|text| device(text).is_err()));
         assert!(image("/var/lib/volinit/pg.img").is_ok());
         assert!(["/", "/dev/x", "/a//b", "a"].iter().all(|text| image(text).is_err()));
+        assert!(program("/usr/local/bin/announce").is_ok());
+        assert!(["/", "announce", "./announce", "/usr/bin/../announce"].iter().all(|text| program(text).is_err()));
         assert!(["h:/p", "[fe80::1]:/p"].iter().all(|text| export(text).is_ok()));
         assert!(["/p", ":/p", "h:p", "h:/a b"].iter().all(|text| export(text).is_err()));
         assert!(["noatime", "subvol=@pg", "_netdev", "nofail"].iter().all(|text| mount_option(text).is_ok()));

@@ -1,5 +1,6 @@
 //! What fleet is told: the metadata pairs in `/etc/fleet/fleet.conf` and in a drop-in of `fleet.service`, each
-//! merged into what others say there. fleet is not restarted: that would take every unit off the node.
+//! merged into what others say there. A fleet that runs is told to read fleet.conf again, and never restarted: that would
+//! take every unit off the node.
 //!
 //! fleet.conf is read as fleet reads it, by rakyll/goini (`ini.go`) and `config/config.go` of coreos/fleet:
 //! keys in any case, the last of several lines counts, quotes only around a whole value, `#` and `;` end a
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::environment::{self, Service};
 use super::files::{self, Content, File};
+use super::{News, systemd};
 use crate::root::Root;
 
 /// Where fleet looks when its command line names no file.
@@ -37,8 +39,11 @@ pub enum MergeError {
     Unfinished,
 }
 
-/// The files that tell fleet of `pairs`, and of `withdrawn` keys no more.
-pub fn files(root: &Root, pairs: &BTreeMap<String, String>, withdrawn: &BTreeSet<String>) -> Result<Vec<File>> {
+/// What reads the files when it starts.
+pub const SERVICES: [&str; 1] = ["fleet.service"];
+
+/// The files that tell fleet the news.
+pub fn files(root: &Root, News { pairs, keys: withdrawn, .. }: &News<'_>) -> Result<Vec<File>> {
     let existing = files::read(root, Path::new(CONF))?;
     let conf = merge_conf(existing.as_deref(), pairs, withdrawn)
         .with_context(|| format!("merging {}", root.path(CONF).display()))?;
@@ -47,6 +52,14 @@ pub fn files(root: &Root, pairs: &BTreeMap<String, String>, withdrawn: &BTreeSet
     let mut files = environment::files(&service, &said, pairs, withdrawn)?;
     files.extend(conf.map(|text| File { path: CONF.into(), content: Content::Text(text) }));
     Ok(files)
+}
+
+/// Has a fleet that runs read fleet.conf again (0.11.7 and later do), which leaves its units where they are.
+pub fn tell(root: &Root) -> Result<()> {
+    if systemd::hang_up(root, SERVICES[0])? {
+        log::info!("a fleet with FLEET_METADATA in its environment goes by that, until it is started anew");
+    }
+    Ok(())
 }
 
 /// fleet.conf with `pairs`, and without those of the `withdrawn` keys; all else as it was. `None` where there is

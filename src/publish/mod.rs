@@ -1,7 +1,7 @@
-//! The last phase: systemd is told where the volumes are mounted, the scheduler what they are.
+//! The last phase: systemd is told where the volumes are mounted, the schedulers what they are.
 //!
-//! The renderers ([`mod@unit`], [`fleet`], [`template`]) are pure; [`mod@files`] alone writes, and [`systemd`] alone
-//! starts a process. Nothing here looks at a device: what is to be said was found before.
+//! The renderers ([`mod@unit`], [`template`], one module for each target) write nothing; [`mod@files`] alone writes, and
+//! [`systemd`] and [`script`] alone start a process. Nothing here looks at a device: what is to be said was found before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,20 +11,29 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
+mod consul;
+mod ecs;
+mod env;
 mod environment;
 pub mod escape;
 pub mod files;
 pub mod fleet;
+mod kubernetes;
+mod mesos;
+mod nomad;
 pub mod order;
+mod script;
 pub mod service;
+mod swarm;
 pub mod systemd;
+mod target;
 pub mod template;
 pub mod unit;
 
 pub use files::{Change, Content, File, What};
 pub use template::{CloudWords, Words};
 
-use crate::config::{Source, Target, Volume};
+use crate::config::{Config, Source, Target, Volume, carried};
 use crate::root::Root;
 use unit::{Kind, MARKER, MountUnit};
 
@@ -42,7 +51,8 @@ pub struct Published<'a> {
 }
 
 impl Published<'_> {
-    fn unit(&self) -> MountUnit<'_> {
+    /// The unit, which is `before` these services.
+    fn unit<'a>(&'a self, before: &'a str) -> MountUnit<'a> {
         let (mount, network) = (&self.volume.mount, self.network);
         MountUnit {
             volume: &self.volume.name,
@@ -55,31 +65,82 @@ impl Published<'_> {
                 Source::Device { .. } | Source::Ebs(_) if !network => Kind::Device,
                 Source::Image { .. } | Source::Device { .. } | Source::Ebs(_) | Source::Nfs { .. } => Kind::Network,
             },
+            before,
         }
     }
+
+    /// Its metadata, words expanded.
+    ///
+    /// # Errors
+    /// A word that stands for nothing.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let Volume { name, metadata, .. } = self.volume;
+        let value = |(key, template): (&String, &String)| {
+            let value = template::expand(template, &self.words);
+            Ok((key.clone(), value.with_context(|| format!("expanding the metadata {key:?} of the volume `{name}`"))?))
+        };
+        metadata.iter().map(value).collect()
+    }
+}
+
+/// What a target is told.
+#[derive(Clone, Debug)]
+pub struct News<'a> {
+    /// The volumes that are mounted.
+    pub mounted: &'a [Published<'a>],
+    /// Those that are not, which nobody shall be told of any more. One in neither was told of by another run, and stays.
+    pub withdrawn: &'a [&'a Volume],
+    /// The metadata of all that are mounted, words expanded.
+    pub pairs: BTreeMap<String, String>,
+    /// The keys of the withdrawn ones' metadata that are none of the mounted ones'.
+    pub keys: BTreeSet<String>,
+}
+
+impl<'a> News<'a> {
+    fn of(targets: &[Target], mounted: &'a [Published<'a>], withdrawn: &'a [&'a Volume]) -> Result<News<'a>> {
+        let pairs = pairs(mounted)?;
+        for (key, value) in &pairs {
+            let wrong = targets.iter().find_map(|target| carried::value(target, value).err());
+            if let Some(message) = wrong {
+                bail!("the metadata {key:?} is {value:?}: {message}");
+            }
+        }
+        let keys = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
+        let keys = keys.filter(|key| !pairs.contains_key(*key)).cloned().collect();
+        Ok(News { mounted, withdrawn, pairs, keys })
+    }
+}
+
+/// Files, and who has to hear of it when they change.
+struct Part {
+    files: Vec<File>,
+    hear: Vec<String>,
 }
 
 /// The files as they shall be once `mounted` stand. `withdrawn` volumes are not mounted: their metadata is taken
 /// back, their units stay. A volume in neither keeps what an earlier run published. Reads, and writes nothing.
 pub fn files(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdrawn: &[&Volume]) -> Result<Vec<File>> {
-    let mut files = Vec::new();
+    Ok(parts(root, targets, mounted, withdrawn)?.into_iter().flat_map(|part| part.files).collect())
+}
+
+fn parts(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdrawn: &[&Volume]) -> Result<Vec<Part>> {
+    let before = target::services(targets);
+    let mut units = Part { files: Vec::new(), hear: vec![Lock::SYSTEMD.to_owned()] };
     for published in mounted {
-        let unit = published.unit();
+        let unit = published.unit(&before);
         if !is_generated(root, &unit)? {
-            files.extend(unit_files(root, &unit)?);
+            units.files.extend(unit_files(root, &unit)?);
         }
     }
+    let mut parts = vec![units];
+    if targets.is_empty() {
+        return Ok(parts);
+    }
+    let news = News::of(targets, mounted, withdrawn)?;
     for target in targets {
-        match target {
-            Target::Fleet => {
-                let pairs = pairs(mounted)?;
-                let keys = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
-                let withdrawn = keys.filter(|key| !pairs.contains_key(*key)).cloned().collect::<BTreeSet<_>>();
-                files.extend(fleet::files(root, &pairs, &withdrawn)?);
-            }
-        }
+        parts.push(Part { files: target::files(target, root, &news)?, hear: target::hear(target) });
     }
-    Ok(files)
+    Ok(parts)
 }
 
 /// The What= of the unit that an earlier run wrote for the volume: the device by the best name that it had.
@@ -89,13 +150,21 @@ pub fn known_what(root: &Root, volume: &Volume) -> Result<Option<String>> {
     Ok(what.map(|what| what.trim_end().replace("%%", "%")))
 }
 
-/// The volume's mount unit, and what has systemd run volinit for it at boot; see [`order`]. `all` are the config's volumes.
-pub fn boot_files(root: &Root, published: &Published<'_>, all: &[Volume]) -> Result<Vec<File>> {
-    let (volume, unit) = (published.volume, published.unit());
-    let carriers: Vec<&str> = volume.carriers(all).into_iter().map(|carrier| carrier.name.as_str()).collect();
+/// The volume's mount unit, and what has systemd run volinit for it at boot; see [`order`].
+pub fn boot_files(root: &Root, published: &Published<'_>, config: &Config) -> Result<Vec<File>> {
+    let before = target::services(&config.publish);
+    let (volume, unit) = (published.volume, published.unit(&before));
+    let carriers: Vec<&str> =
+        volume.carriers(&config.volumes).into_iter().map(|carrier| carrier.name.as_str()).collect();
     let mut files = unit_files(root, &unit)?;
     files.extend(order::files(&unit, &carriers, volume.source.timeout())?);
     Ok(files)
+}
+
+/// What has systemd start those who are told after volinit.service, where that is to run.
+pub fn all_files(config: &Config) -> Option<File> {
+    let needed = !config.interfaces.is_empty() || !config.signals.is_empty();
+    order::of_all(&target::services(&config.publish)).filter(|_| needed)
 }
 
 /// Whether systemd has this very unit from [`crate::generator`]: then there is nothing to write, and nothing to reload,
@@ -106,31 +175,41 @@ fn is_generated(root: &Root, unit: &MountUnit<'_>) -> Result<bool> {
     Ok(generated.is_some() && generated == unit.text().ok() && files::read(root, &unit.path())?.is_none())
 }
 
-/// Writes [`files()`], and tells systemd once if that changed anything. Where nothing is to be changed, nothing is
-/// written, locked or started.
+/// Writes [`files()`], and tells systemd and the targets once if that changed theirs. Where nothing is to be changed,
+/// nothing is written, locked or started.
+///
+/// # Errors
+/// The first thing that failed; who could not be told is told by the next run.
 pub fn publish(
     root: &Root,
     targets: &[Target],
     mounted: &[Published<'_>],
     withdrawn: &[&Volume],
 ) -> Result<Vec<Change>> {
-    let outstanding = || -> Result<Option<Vec<File>>> {
-        let files = files(root, targets, mounted, withdrawn)?;
-        let settled = files::pending(root, &files)?.is_empty() && !Lock::reload_is_due(root)?;
-        Ok((!settled).then_some(files))
+    let outstanding = || -> Result<Option<(Vec<File>, BTreeSet<String>)>> {
+        let mut due = Lock::due(root)?;
+        let mut settled = due.is_empty();
+        let mut files = Vec::new();
+        for part in parts(root, targets, mounted, withdrawn)? {
+            if !files::pending(root, &part.files)?.is_empty() {
+                settled = false;
+                due.extend(part.hear);
+            }
+            files.extend(part.files);
+        }
+        Ok((!settled).then_some((files, due)))
     };
     if outstanding()?.is_none() {
         return Ok(Vec::new());
     }
     let mut lock = Lock::take(root)?;
     // Asked again: another volinit may have merged its own pairs since, or done all there was to do.
-    let Some(files) = outstanding()? else {
+    let Some((files, due)) = outstanding()? else {
         return Ok(Vec::new());
     };
-    lock.reload_due(true)?;
+    lock.remember(&due)?;
     let changes = files::write(root, &files)?;
-    systemd::daemon_reload(root)?;
-    lock.reload_due(false)?;
+    lock.settle(root, targets, due)?;
     Ok(changes)
 }
 
@@ -160,14 +239,12 @@ fn unit_files(root: &Root, unit: &MountUnit<'_>) -> Result<Vec<File>> {
 /// Everybody's metadata, words expanded. A scheduler has one value for a key.
 fn pairs(mounted: &[Published<'_>]) -> Result<BTreeMap<String, String>> {
     let mut pairs = BTreeMap::new();
-    for Published { volume, words, .. } in mounted {
-        for (key, template) in &volume.metadata {
-            let value = template::expand(template, words)
-                .with_context(|| format!("expanding the metadata {key:?} of the volume `{}`", volume.name))?;
+    for published in mounted {
+        for (key, value) in published.metadata()? {
             if let Some(other) = pairs.insert(key.clone(), value.clone()).filter(|other| *other != value) {
                 bail!(
                     "the metadata {key:?} is {other:?} for one volume and {value:?} for `{}`: use two keys",
-                    volume.name
+                    published.volume.name
                 );
             }
         }
@@ -175,16 +252,18 @@ fn pairs(mounted: &[Published<'_>]) -> Result<BTreeMap<String, String>> {
     Ok(pairs)
 }
 
-/// Held while files are merged, since several `volinit@` may run at once. The file remembers a reload that is due,
-/// so that a run that was killed between the two is made good by the next.
+/// Held while files are merged, since several `volinit@` may run at once. The file remembers who is yet to hear of
+/// what was written, a line each, so that a run that was killed between the two is made good by the next.
 struct Lock(Flock<fs::File>);
 
 impl Lock {
     const PATH: &str = "/run/volinit/publish.lock";
-    const DUE: &str = "systemd is to be reloaded\n";
+    /// The line of systemd itself; the targets have their own ([`target::hear`]).
+    const SYSTEMD: &str = "systemd";
 
-    fn reload_is_due(root: &Root) -> Result<bool> {
-        Ok(files::read(root, Self::PATH.as_ref())?.is_some_and(|text| text == Self::DUE))
+    fn due(root: &Root) -> Result<BTreeSet<String>> {
+        let text = files::read(root, Self::PATH.as_ref())?.unwrap_or_default();
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     fn take(root: &Root) -> Result<Lock> {
@@ -194,13 +273,36 @@ impl Lock {
         Ok(Lock(lock))
     }
 
-    fn reload_due(&mut self, due: bool) -> Result<()> {
+    fn remember(&mut self, due: &BTreeSet<String>) -> Result<()> {
+        let text: String = due.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let mut write = || {
             self.0.set_len(0)?;
             self.0.rewind()?;
-            self.0.write_all(if due { Self::DUE.as_bytes() } else { b"" })
+            self.0.write_all(text.as_bytes())
         };
         write().with_context(|| format!("writing {}", Self::PATH))
+    }
+
+    /// Tells all of them, systemd first, since units of theirs may have changed. A target that cannot be told keeps no
+    /// other from hearing.
+    fn settle(&mut self, root: &Root, targets: &[Target], mut due: BTreeSet<String>) -> Result<()> {
+        let mut told = Ok(());
+        if due.contains(Self::SYSTEMD) {
+            systemd::daemon_reload(root)?;
+            due.remove(Self::SYSTEMD);
+        }
+        // Who is in the config no more is not told any more.
+        let mut left = BTreeSet::new();
+        for target in targets {
+            for line in target::hear(target).into_iter().filter(|line| due.contains(line)) {
+                if let Err(error) = target::tell(target, root) {
+                    left.insert(line);
+                    told = told.and(Err(error));
+                }
+            }
+        }
+        self.remember(&left)?;
+        told
     }
 }
 

@@ -7,6 +7,8 @@
 //!
 //! It is the mount that is before local-fs.target or remote-fs.target, and waits for volinit. Were the service before
 //! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for ever.
+//! The services that are told of the volumes do wait for the service: they start when the metadata of a volume that came
+//! has been written, and that of one that did not has been taken back.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use super::escape::unit_name;
 use super::files::{Content, File};
-use super::unit::{Kind, MARKER, MountUnit, UNITS, Unsayable, value};
+use super::unit::{Kind, MARKER, MountUnit, UNITS, Unsayable, before_line, value};
 
 /// How long systemd waits for a device that a mount needs (`DefaultDeviceTimeoutSec=`, systemd-system.conf(5)). It counts
 /// from the beginning of the boot.
@@ -30,10 +32,6 @@ pub fn service(volume: &str) -> String {
 
 /// The drop-ins. `carriers` are the volumes that it lies on, `timeout` is how long volinit may wait for it.
 pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration) -> Result<Vec<File>, Unsayable> {
-    let drop_in = |name: &str, text: String| File {
-        path: Path::new(UNITS).join(format!("{name}.d/50-volinit.conf")),
-        content: Content::Text(text),
-    };
     let mut files = vec![drop_in(&service(unit.volume), text(unit, carriers)?)];
     if timeout > PATIENCE && unit.what.starts_with("/dev/") {
         let patience = (timeout + SLACK).as_secs();
@@ -47,6 +45,16 @@ pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration) -> Resu
     Ok(files)
 }
 
+/// The drop-in of volinit.service, which brings up all of them, where `before` names a service that is told.
+pub fn of_all(before: &str) -> Option<File> {
+    let text = || format!("{MARKER}: it is told of all volumes.\n[Unit]\n{}", before_line(before));
+    (!before.is_empty()).then(|| drop_in("volinit.service", text()))
+}
+
+fn drop_in(name: &str, text: String) -> File {
+    File { path: Path::new(UNITS).join(format!("{name}.d/50-volinit.conf")), content: Content::Text(text) }
+}
+
 fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
     let mut text = format!("{MARKER} for the volume `{}`.\n[Unit]\n", value(unit.volume)?);
     match unit.kind {
@@ -57,6 +65,7 @@ fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
         let carriers: Vec<String> = carriers.iter().map(|carrier| service(carrier)).collect();
         writeln!(text, "After={}", carriers.join(" ")).expect("a String takes what is written to it");
     }
+    text += &before_line(unit.before);
     // What volinit refused, systemd does not mount, and what needs the mount does not start on the root disk.
     write!(text, "\n[Install]\nRequiredBy={}\n", unit.name()).expect("as above");
     Ok(text)
@@ -67,9 +76,9 @@ mod tests {
     use super::*;
     use crate::config::{FsType, MountPoint};
 
-    fn files_of(what: &str, kind: Kind, carriers: &[&str], seconds: u64) -> Vec<(String, String)> {
+    fn files_of(what: &str, kind: Kind, carriers: &[&str], seconds: u64, before: &str) -> Vec<(String, String)> {
         let at = MountPoint::parse("/data/my-pg").unwrap();
-        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: FsType::Ext4, options: &[], kind };
+        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: FsType::Ext4, options: &[], kind, before };
         let files = files(&unit, carriers, Duration::from_secs(seconds)).unwrap();
         let text = |file: File| match file.content {
             Content::Text(text) => (file.path.display().to_string(), text),
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn a_local_volume_waits_for_nobody() {
         assert_eq!(
-            files_of("/dev/xvdb", Kind::Device, &[], 90),
+            files_of("/dev/xvdb", Kind::Device, &[], 90, ""),
             [(
                 "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
                 "# Written by volinit for the volume `postgres`.\n[Unit]\n\n[Install]\n\
@@ -94,13 +103,13 @@ mod tests {
     #[test]
     fn one_that_is_attached_comes_after_the_network_and_what_it_lies_on_and_its_device_may_take_as_long() {
         assert_eq!(
-            files_of("/dev/disk/by-id/nvme-x", Kind::Network, &["a", "b"], 300),
+            files_of("/dev/disk/by-id/nvme-x", Kind::Network, &["a", "b"], 300, "docker.service nomad.service"),
             [
                 (
                     "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
                     "# Written by volinit for the volume `postgres`.\n[Unit]\nWants=network-online.target\n\
                      After=network-online.target\nAfter=volinit@a.service volinit@b.service\n\
-                     \n[Install]\nRequiredBy=data-my\\x2dpg.mount\n"
+                     Before=docker.service nomad.service\n\n[Install]\nRequiredBy=data-my\\x2dpg.mount\n"
                         .to_owned()
                 ),
                 (
@@ -115,6 +124,6 @@ mod tests {
 
     #[test]
     fn what_is_no_device_has_no_device_unit() {
-        assert_eq!(files_of("10.0.0.1:/data", Kind::Network, &[], 300).len(), 1);
+        assert_eq!(files_of("10.0.0.1:/data", Kind::Network, &[], 300, "").len(), 1);
     }
 }

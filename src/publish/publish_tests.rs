@@ -99,7 +99,7 @@ fn a_volume_is_published_once_and_taken_back() {
     machine.put("/etc/fleet/fleet.conf", "# ours\nmetadata=\"region=us-west\"\nverbosity=1\n");
     let postgres = volume("postgres", "/data/postgres", &[("postgres", "{volume-id}")]);
     let publish = |mounted: &[Published<'_>], withdrawn: &[&Volume]| {
-        super::publish(&root, &Target::ALL, mounted, withdrawn).unwrap()
+        super::publish(&root, &[Target::Fleet], mounted, withdrawn).unwrap()
     };
 
     let changes = publish(&[mounted(&postgres)], &[]);
@@ -137,7 +137,7 @@ fn volumes_published_by_separate_runs_stand_side_by_side() {
     let machine = Machine::new();
     let (a, b) = (volume("a", "/data/a", &[("a", "1")]), volume("b", "/data/b", &[("b", "2")]));
     for volume in [&a, &b] {
-        publish(&machine.root(), &Target::ALL, &[mounted(volume)], &[]).unwrap();
+        publish(&machine.root(), &[Target::Fleet], &[mounted(volume)], &[]).unwrap();
     }
     let drop_in = machine.text("run/systemd/system/fleet.service.d/50-volinit.conf").unwrap();
     assert!(drop_in.ends_with("Environment=\"FLEET_METADATA=a=1,b=2\"\n"), "{drop_in}");
@@ -203,7 +203,7 @@ fn an_administrator_s_unit_and_links_are_left_alone() {
 fn one_key_has_one_value() {
     let machine = Machine::new();
     let (a, b) = (volume("a", "/data/a", &[("pg", "{name}")]), volume("b", "/data/b", &[("pg", "{name}")]));
-    let error = files(&machine.root(), &Target::ALL, &[mounted(&a), mounted(&b)], &[]).unwrap_err();
+    let error = files(&machine.root(), &[Target::Fleet], &[mounted(&a), mounted(&b)], &[]).unwrap_err();
     assert_eq!(error.to_string(), "the metadata \"pg\" is \"a\" for one volume and \"b\" for `b`: use two keys");
 }
 
@@ -213,7 +213,7 @@ fn a_reload_that_a_killed_run_owes_is_made_good() {
     let (root, postgres) = (machine.root(), volume("postgres", "/data/postgres", &[]));
     publish(&root, &[], &[mounted(&postgres)], &[]).unwrap();
     assert_eq!(machine.text("run/volinit/publish.lock").unwrap(), "");
-    machine.put("/run/volinit/publish.lock", Lock::DUE);
+    machine.put("/run/volinit/publish.lock", "systemd\nfleet\n");
     assert!(publish(&root, &[], &[mounted(&postgres)], &[]).unwrap().is_empty());
     assert_eq!(machine.text("run/volinit/publish.lock").unwrap(), "");
 }
@@ -233,7 +233,7 @@ fn an_image_is_mounted_by_its_file() {
 fn what_the_generator_gave_systemd_is_not_written_again() {
     let machine = Machine::new();
     let postgres = volume("postgres", "/data/postgres", &[]);
-    let text = mounted(&postgres).unit().text().unwrap();
+    let text = mounted(&postgres).unit("").text().unwrap();
     machine.put("/run/systemd/generator/data-postgres.mount", &text);
     assert!(publish(&machine.root(), &[], &[mounted(&postgres)], &[]).unwrap().is_empty());
     // By another name it is another unit.

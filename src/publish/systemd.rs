@@ -1,6 +1,7 @@
-//! What systemd is told: that its files have changed. Starts one process, and only on a machine that systemd runs.
+//! What systemd is told: that its files have changed, or those of a service that runs. Starts `systemctl`, and only on a
+//! machine that systemd runs.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,23 +13,50 @@ const MANAGER: &str = "/run/systemd/private";
 
 /// Has systemd read its units again; does nothing for an image, or where systemd does not run.
 pub fn daemon_reload(root: &Root) -> Result<()> {
-    if !root.is_host() || !root.path(MANAGER).exists() {
+    if !runs(root) {
         log::debug!("systemd is not told: it does not run on {}", root.path("/").display());
         return Ok(());
     }
     run(&["systemctl", "daemon-reload"])
 }
 
+/// Whether `unit` runs.
+pub fn is_active(root: &Root, unit: &str) -> Result<bool> {
+    let line = ["systemctl", "is-active", "--quiet", unit];
+    Ok(runs(root) && output(&line)?.status.success())
+}
+
+/// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job would wait for the start of
+/// volinit's own unit, which is ordered before it, and that start for us (`job_compare()` in systemd's src/core/job.c).
+pub fn hang_up(root: &Root, unit: &str) -> Result<bool> {
+    let active = is_active(root, unit)?;
+    if active {
+        // Its newer name is --kill-whom; this one is known to all.
+        run(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", unit])?;
+        log::info!("{unit} was told to read its files again");
+    }
+    Ok(active)
+}
+
+fn runs(root: &Root) -> bool {
+    root.is_host() && root.path(MANAGER).exists()
+}
+
 /// Runs a command to its end.
 fn run(argv: &[&str]) -> Result<()> {
+    let output = output(argv)?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("running {}: {}: {}", argv.join(" "), output.status, stderr.trim());
+    }
+    Ok(())
+}
+
+fn output(argv: &[&str]) -> Result<Output> {
     let line = argv.join(" ");
     let (program, arguments) = argv.split_first().expect("a command has a name");
     log::debug!("running {line}");
-    let output = Command::new(program).args(arguments).output().with_context(|| format!("running {line}"))?;
-    if !output.status.success() {
-        bail!("running {line}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    Command::new(program).args(arguments).output().with_context(|| format!("running {line}"))
 }
 
 #[cfg(test)]
@@ -39,7 +67,9 @@ mod tests {
     fn an_image_s_systemd_is_not_told() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("run/systemd/private")).unwrap();
-        daemon_reload(&Root::new(folder.path())).unwrap();
+        let root = Root::new(folder.path());
+        daemon_reload(&root).unwrap();
+        assert!(!hang_up(&root, "dbus.service").unwrap());
     }
 
     #[test]

@@ -73,13 +73,36 @@ pub fn config(tree: &Node, report: &mut Report) -> Config {
 
 fn publish(report: &mut Report, at: &At) -> Vec<Target> {
     let mut targets = Vec::new();
-    for (item, target) in report.list(at, value::target) {
+    for item in report.seq(at).unwrap_or_default() {
+        let target = match &item.node.value {
+            Value::Map(_) => script(report, &item),
+            _ => report.parse(&item, value::target),
+        };
+        let Some(target) = target else { continue };
         if targets.contains(&target) {
             report.add(&item.place(), format!("`{}` is in the list already: remove one", target.name()));
         }
         targets.push(target);
     }
     targets
+}
+
+fn script(report: &mut Report, at: &At) -> Option<Target> {
+    let map = report.map_of(at, &["script"])?;
+    let at = report.need(&map, "script", "name a program, as in { script: [/usr/local/bin/announce] }")?;
+    let Value::Seq(_) = at.node.value else {
+        return report.parse(at, value::program).map(|program| Target::Script(vec![program]));
+    };
+    let mut words = report.seq(at)?.into_iter();
+    let Some(program) = words.next() else {
+        report.add(&at.place(), "the script is empty: name a program, as in [/usr/local/bin/announce]");
+        return None;
+    };
+    let mut command = vec![report.parse(&program, value::program)?];
+    for word in words {
+        command.push(report.parse(&word, value::argument)?);
+    }
+    Some(Target::Script(command))
 }
 
 fn volume(report: &mut Report, name: &str, at: &At) -> Option<Volume> {

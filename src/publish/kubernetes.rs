@@ -1,0 +1,21 @@
+//! What the kubelet is told. Nothing yet: the renderer is to come.
+#![allow(clippy::unnecessary_wraps, reason = "the renderer is to come")]
+
+use anyhow::Result;
+
+use super::News;
+use super::files::File;
+use crate::root::Root;
+
+/// What reads the files when it starts.
+pub const SERVICES: [&str; 1] = ["kubelet.service"];
+
+/// The files that tell the kubelet the news: none yet.
+pub fn files(_root: &Root, _news: &News<'_>) -> Result<Vec<File>> {
+    Ok(Vec::new())
+}
+
+/// Tells a person what it takes: nothing yet.
+pub fn tell(_root: &Root) -> Result<()> {
+    Ok(())
+}

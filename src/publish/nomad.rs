@@ -1,0 +1,16 @@
+//! What the client of Nomad is told. Nothing yet: the renderer is to come.
+#![allow(clippy::unnecessary_wraps, reason = "the renderer is to come")]
+
+use anyhow::Result;
+
+use super::News;
+use super::files::File;
+use crate::root::Root;
+
+/// What reads the files when it starts.
+pub const SERVICES: [&str; 1] = ["nomad.service"];
+
+/// The files that tell Nomad the news: none yet.
+pub fn files(_root: &Root, _news: &News<'_>) -> Result<Vec<File>> {
+    Ok(Vec::new())
+}
