@@ -35,9 +35,9 @@ TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) e2fsp
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
 # That takes half a megabyte off. -Z is unstable, so RUSTC_BOOTSTRAP lets a stable toolchain do it; the code itself
 # stays stable Rust. Relocations are packed, which glibc reads since 2.36 (RUSTFLAGS replaces .cargo/config.toml's).
-# Equal functions and ends of strings are linked once; no path of the machine that builds is in it, and a panic tells its
-# words, which stand once in the source.
-RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -Z location-detail=none
+# Equal functions and ends of strings are linked once, and no tables to unwind by; no path of the machine that builds is in
+# it, and a panic tells its words, which stand once in the source.
+RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/no-unwind.ld -Z location-detail=none
 BUILD_STD := -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size -Z trim-paths --config "profile.release.trim-paths=\"all\""
 RUST_SRC := $(shell rustc --print sysroot)/lib/rustlib/src/rust/library
 
