@@ -1,13 +1,21 @@
-//! The environment files for any unit. Nothing yet: the renderer is to come.
-#![allow(clippy::unnecessary_wraps, reason = "the renderer is to come")]
+//! What any unit may be told: a file for its `EnvironmentFile=`, with what is known of the volume. Under /run: it is true
+//! until the next boot.
 
 use anyhow::Result;
 
-use super::News;
-use super::files::File;
-use crate::root::Root;
+use super::files::{Content, File};
+use super::{News, envfile};
 
-/// The files: none yet.
-pub fn files(_root: &Root, _news: &News<'_>) -> Result<Vec<File>> {
-    Ok(Vec::new())
+/// A file for each volume; what is not known of it is not in there.
+pub fn files(news: &News<'_>) -> Result<Vec<File>> {
+    news.each(
+        |name| format!("/run/volinit/env/{name}"),
+        |published| {
+            let facts = published.words.facts();
+            let known = facts
+                .into_iter()
+                .filter_map(|(fact, value)| Some((format!("VOLINIT_{}", fact.to_uppercase()), value?)));
+            Ok(Content::Text(known.map(|(name, value)| envfile::line(&name, &value)).collect()))
+        },
+    )
 }

@@ -27,6 +27,13 @@ pub struct File {
     pub content: Content,
 }
 
+impl File {
+    /// A file with this text, or none.
+    pub(super) fn of(path: &str, text: Option<String>) -> File {
+        File { path: path.into(), content: text.map_or(Content::Absent, Content::Text) }
+    }
+}
+
 /// What a file shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::environment::{self, Service};
 use super::files::{self, Content, File};
-use super::{News, systemd};
+use super::{News, pairs, systemd};
 use crate::root::Root;
 
 /// Where fleet looks when its command line names no file.
@@ -101,26 +101,14 @@ pub fn metadata(text: &str) -> String {
     line.unwrap_or_default()
 }
 
-/// A comma-separated list of pairs with `pairs` in it: each in the place of the pair of the same key, or at the
-/// end; those of `withdrawn` keys gone. What is no pair is kept: it is somebody's, and fleet skips it.
+/// fleet's list of pairs with `pairs` in it, and without those of `withdrawn` keys.
 pub(super) fn merge_pairs(existing: &str, pairs: &BTreeMap<String, String>, withdrawn: &BTreeSet<String>) -> String {
-    let mut new = pairs.clone();
-    let theirs = existing.split(',').filter(|_| !existing.is_empty());
-    let mut merged: Vec<String> = theirs
-        .filter_map(|pair| match key(pair) {
-            // Once: of two pairs of one key fleet takes the last.
-            Some(key) if pairs.contains_key(key) => new.remove(key).map(|value| format!("{key}={value}")),
-            Some(key) if withdrawn.contains(key) => None,
-            Some(_) | None => Some(pair.to_owned()),
-        })
-        .collect();
-    merged.extend(new.into_iter().map(|(key, value)| format!("{key}={value}")));
-    merged.join(",")
+    pairs::merge(existing, (',', '='), pairs, withdrawn)
 }
 
 /// A pair's key, as fleet reads it; `None` of what is no pair.
 pub(super) fn key(pair: &str) -> Option<&str> {
-    pair.split_once('=').map(|(key, _)| key.trim())
+    pairs::key(pair, '=')
 }
 
 /// Whether fleet reads a pair as it is meant, in fleet.conf with any quotes or none and in a unit's

@@ -1,7 +1,7 @@
 //! The last phase: systemd is told where the volumes are mounted, the schedulers what they are.
 //!
 //! The renderers ([`mod@unit`], [`template`], one module for each target) write nothing; [`mod@files`] alone writes, and
-//! [`systemd`] and [`script`] alone start a process. Nothing here looks at a device: what is to be said was found before.
+//! [`mod@command`] alone starts a process. Nothing here looks at a device: what is to be said was found before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,9 +11,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
+mod command;
 mod consul;
 mod ecs;
 mod env;
+mod envfile;
 mod environment;
 pub mod escape;
 pub mod files;
@@ -22,6 +24,7 @@ mod kubernetes;
 mod mesos;
 mod nomad;
 pub mod order;
+mod pairs;
 mod script;
 pub mod service;
 mod swarm;
@@ -108,6 +111,15 @@ impl<'a> News<'a> {
         let keys = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
         let keys = keys.filter(|key| !pairs.contains_key(*key)).cloned().collect();
         Ok(News { mounted, withdrawn, pairs, keys })
+    }
+
+    /// A file for each volume, at the `path` of its name: what `content` says of one that is mounted, and none of one that
+    /// is withdrawn.
+    fn each(&self, path: fn(&str) -> String, content: fn(&Published<'_>) -> Result<Content>) -> Result<Vec<File>> {
+        let file = |volume: &Volume, content| File { path: path(&volume.name).into(), content };
+        let there = self.mounted.iter().map(|published| Ok(file(published.volume, content(published)?)));
+        let gone = self.withdrawn.iter().map(|volume| Ok(file(volume, Content::Absent)));
+        there.chain(gone).collect()
     }
 }
 
@@ -250,6 +262,11 @@ fn pairs(mounted: &[Published<'_>]) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(pairs)
+}
+
+/// JSON as a file of ours has it. Its keys are in the order of the alphabet.
+fn json(value: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(value).expect("any Value is JSON") + "\n"
 }
 
 /// Held while files are merged, since several `volinit@` may run at once. The file remembers who is yet to hear of

@@ -1,16 +1,52 @@
-//! What the client of Nomad is told. Nothing yet: the renderer is to come.
-#![allow(clippy::unnecessary_wraps, reason = "the renderer is to come")]
+//! What the client of Nomad is told: the volume's metadata, and its mount as a host volume, in a file of volinit's own in
+//! the folder of its config, of which it merges all (`client.meta`, `client.host_volume`).
+
+use std::fmt::Write as _;
 
 use anyhow::Result;
 
 use super::News;
-use super::files::File;
-use crate::root::Root;
+use super::files::{Content, File};
+use super::unit::MARKER;
 
-/// What reads the files when it starts.
+/// What reads the files when it starts, and then only.
 pub const SERVICES: [&str; 1] = ["nomad.service"];
 
-/// The files that tell Nomad the news: none yet.
-pub fn files(_root: &Root, _news: &News<'_>) -> Result<Vec<File>> {
-    Ok(Vec::new())
+/// A file for each volume.
+pub fn files(news: &News<'_>) -> Result<Vec<File>> {
+    news.each(
+        |name| format!("/etc/nomad.d/volinit-{name}.hcl"),
+        |published| {
+            let name = &published.volume.name;
+            let mut meta = String::new();
+            for (key, value) in published.metadata()? {
+                writeln!(meta, "    {} = {}", string(&key), string(&value))
+                    .expect("a String takes what is written to it");
+            }
+            let meta = if meta.is_empty() { meta } else { format!("  meta {{\n{meta}  }}\n") };
+            Ok(Content::Text(format!(
+                "{MARKER} for the volume `{name}`.\nclient {{\n{meta}  host_volume {} {{\n    path = {}\n  }}\n}}\n",
+                string(name),
+                string(&published.volume.mount.at.to_string()),
+            )))
+        },
+    )
+}
+
+/// A string of HCL, 1 or 2: neither of them reads `\u0024{` as the beginning of an expression, and the first, which Nomad
+/// reads its own config by, knows no `$${`.
+fn string(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', r#"\""#);
+    format!("\"{}\"", text.replace("${", r"\u0024{").replace("%{", r"\u0025{"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_hcl_s() {
+        assert_eq!(string("/data/postgres"), "\"/data/postgres\"");
+        assert_eq!(string(r#"a "b" \n ${x} $${y} %{z} $ {"#), r#""a \"b\" \\n \u0024{x} $\u0024{y} \u0025{z} $ {""#);
+    }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::bytes::Bytes;
 use crate::config::{Filesystem, Format, FsType, Mount, MountPoint};
 
-fn volume(name: &str, at: &str, metadata: &[(&str, &str)]) -> Volume {
+pub(super) fn volume(name: &str, at: &str, metadata: &[(&str, &str)]) -> Volume {
     Volume {
         name: name.into(),
         source: Source::Device { path: "/dev/sdf".into(), timeout: Duration::ZERO },
@@ -24,7 +24,7 @@ fn volume(name: &str, at: &str, metadata: &[(&str, &str)]) -> Volume {
     }
 }
 
-fn mounted(volume: &Volume) -> Published<'_> {
+pub(super) fn mounted(volume: &Volume) -> Published<'_> {
     Published {
         volume,
         what: "/dev/disk/by-id/nvme-vol5afc0745".into(),
@@ -40,25 +40,25 @@ fn mounted(volume: &Volume) -> Published<'_> {
     }
 }
 
-struct Machine(tempfile::TempDir);
+pub(super) struct Machine(tempfile::TempDir);
 
 impl Machine {
-    fn new() -> Machine {
+    pub(super) fn new() -> Machine {
         Machine(tempfile::tempdir().unwrap())
     }
 
-    fn root(&self) -> Root {
+    pub(super) fn root(&self) -> Root {
         Root::new(self.0.path())
     }
 
-    fn put(&self, path: &str, text: &str) {
+    pub(super) fn put(&self, path: &str, text: &str) {
         let path = self.root().path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Every file and link: its path, what it says, and when that was written.
-    fn tree(&self) -> BTreeMap<PathBuf, (String, SystemTime)> {
+    pub(super) fn tree(&self) -> BTreeMap<PathBuf, (String, SystemTime)> {
         fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, (String, SystemTime)>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -79,7 +79,7 @@ impl Machine {
         found
     }
 
-    fn text(&self, path: &str) -> Option<String> {
+    pub(super) fn text(&self, path: &str) -> Option<String> {
         self.tree().remove(Path::new(path)).map(|(text, _)| text)
     }
 }
@@ -88,7 +88,7 @@ const UNIT: &str = "etc/systemd/system/data-postgres.mount";
 const LOCAL: &str = "etc/systemd/system/local-fs.target.wants/data-postgres.mount";
 const NETWORK: &str = "etc/systemd/system/remote-fs.target.wants/data-postgres.mount";
 
-fn said(changes: &[Change]) -> Vec<String> {
+pub(super) fn said(changes: &[Change]) -> Vec<String> {
     changes.iter().map(ToString::to_string).collect()
 }
 

@@ -1,10 +1,11 @@
 //! What systemd is told: that its files have changed, or those of a service that runs. Starts `systemctl`, and only on a
 //! machine that systemd runs.
 
-use std::process::{Command, Output};
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
+use super::command::{output, run};
 use crate::root::Root;
 
 /// The socket by which systemctl reaches an init that is systemd. The folder that `sd_booted(3)` looks for will
@@ -17,13 +18,13 @@ pub fn daemon_reload(root: &Root) -> Result<()> {
         log::debug!("systemd is not told: it does not run on {}", root.path("/").display());
         return Ok(());
     }
-    run(&["systemctl", "daemon-reload"])
+    run(&["systemctl", "daemon-reload"], Stdio::null())
 }
 
 /// Whether `unit` runs.
 pub fn is_active(root: &Root, unit: &str) -> Result<bool> {
     let line = ["systemctl", "is-active", "--quiet", unit];
-    Ok(runs(root) && output(&line)?.status.success())
+    Ok(runs(root) && output(&line, Stdio::null())?.status.success())
 }
 
 /// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job would wait for the start of
@@ -32,7 +33,7 @@ pub fn hang_up(root: &Root, unit: &str) -> Result<bool> {
     let active = is_active(root, unit)?;
     if active {
         // Its newer name is --kill-whom; this one is known to all.
-        run(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", unit])?;
+        run(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", unit], Stdio::null())?;
         log::info!("{unit} was told to read its files again");
     }
     Ok(active)
@@ -40,23 +41,6 @@ pub fn hang_up(root: &Root, unit: &str) -> Result<bool> {
 
 fn runs(root: &Root) -> bool {
     root.is_host() && root.path(MANAGER).exists()
-}
-
-/// Runs a command to its end.
-fn run(argv: &[&str]) -> Result<()> {
-    let output = output(argv)?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("running {}: {}: {}", argv.join(" "), output.status, stderr.trim());
-    }
-    Ok(())
-}
-
-fn output(argv: &[&str]) -> Result<Output> {
-    let line = argv.join(" ");
-    let (program, arguments) = argv.split_first().expect("a command has a name");
-    log::debug!("running {line}");
-    Command::new(program).args(arguments).output().with_context(|| format!("running {line}"))
 }
 
 #[cfg(test)]
@@ -70,14 +54,5 @@ mod tests {
         let root = Root::new(folder.path());
         daemon_reload(&root).unwrap();
         assert!(!hang_up(&root, "dbus.service").unwrap());
-    }
-
-    #[test]
-    fn a_failed_command_says_what_and_why() {
-        let error = run(&["systemctl", "--no-such-option"]).unwrap_err().to_string();
-        assert!(error.starts_with("running systemctl --no-such-option: exit status: 1: "), "{error}");
-        assert!(error.contains("unrecognized option"), "{error}");
-        let error = run(&["/no/such/program"]).unwrap_err();
-        assert_eq!(format!("{error:#}"), "running /no/such/program: No such file or directory (os error 2)");
     }
 }

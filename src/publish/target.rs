@@ -31,11 +31,11 @@ pub(super) fn files(target: &Target, root: &Root, news: &News<'_>) -> Result<Vec
         Target::Fleet => fleet::files(root, news),
         Target::Swarm => swarm::files(root, news),
         Target::Mesos => mesos::files(root, news),
-        Target::Nomad => nomad::files(root, news),
-        Target::Consul => consul::files(root, news),
+        Target::Nomad => nomad::files(news),
+        Target::Consul => consul::files(news),
         Target::Ecs => ecs::files(root, news),
         Target::Kubernetes => kubernetes::files(root, news),
-        Target::Env => env::files(root, news),
+        Target::Env => env::files(news),
         Target::Script(command) => script::files(command, news),
     }
 }
@@ -64,7 +64,10 @@ pub(super) fn tell(target: &Target, root: &Root) -> Result<()> {
     match target {
         Target::Fleet => fleet::tell(root),
         Target::Swarm => systemd::hang_up(root, swarm::SERVICES[0]).map(drop),
-        Target::Mesos => mesos::tell(root),
+        Target::Mesos => {
+            mesos::tell(root);
+            Ok(())
+        }
         Target::Nomad => {
             person(nomad::SERVICES[0], "it is started anew, and its tasks run on: `systemctl restart nomad`")
         }
@@ -77,3 +80,7 @@ pub(super) fn tell(target: &Target, root: &Root) -> Result<()> {
         Target::Script(command) => script::tell(root, command),
     }
 }
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

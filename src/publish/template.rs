@@ -55,6 +55,20 @@ pub fn expand(template: &str, words: &Words) -> Result<String> {
 }
 
 impl Words {
+    /// What is known of the volume, by the names that programs have for it; the size in bytes.
+    pub fn facts(&self) -> [(&'static str, Option<String>); 8] {
+        [
+            ("name", Some(self.name.clone())),
+            ("mount", Some(self.mount.to_string())),
+            ("volume_id", self.volume_id.clone()),
+            ("uuid", self.uuid.clone()),
+            ("size", self.size.map(|size| size.0.to_string())),
+            ("slot", self.cloud.slot.clone()),
+            ("zone", self.cloud.zone.clone()),
+            ("address", self.cloud.address.clone()),
+        ]
+    }
+
     fn value(&self, word: Word) -> Result<String> {
         let (value, why) = match word {
             Word::VolumeId => (
