@@ -102,7 +102,10 @@ fn unmount(volume: &Volume, device: &Device, root: &Root) -> Result<bool, Failur
         return Err(Failure::Refused(Refusal {
             subject: device.path.display().to_string(),
             found: format!("is mounted at {} too", elsewhere.at.display()),
-            way_out: format!("Unmount it there first: `umount {}`.", elsewhere.at.display()),
+            way_out: format!(
+                "Stop what uses it there, and unmount it there if it still is: `umount {}`.",
+                elsewhere.at.display()
+            ),
             written: false,
         }));
     }
