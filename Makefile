@@ -29,7 +29,8 @@ GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils er
 VM_NEEDS := binutils busybox-static cpio kmod mmdebstrap qemu-system-x86 qemu-utils
 # What the packages are made and looked at with.
 PACKAGE_NEEDS := binutils dpkg fish lintian mmdebstrap mount packer rpm squashfs-tools systemd util-linux zsh
-TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) e2fsprogs file g++ git man-db mdadm python3-venv strace systemd xfsprogs
+TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) docker.io e2fsprogs file g++ git iproute2 \
+	man-db mdadm procps python3-venv redis-tools strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.

@@ -176,10 +176,10 @@ fn no_mixture_of_volumes_is_a_cycle() {
         for first in 0..sources.len() {
             let chosen = [first, (first + n + 1) % sources.len(), (first + 2 * n + 3) % sources.len()];
             let mut config = "volumes:\n".to_owned();
-            for (name, (source, at)) in ["a", "b", "c"].iter().zip(chosen.iter().zip(mounts)) {
-                let source = sources[*source].replace("5afc0745", &format!("5afc074{name}"));
+            for (name, (source, at)) in ["va", "vb", "vc"].iter().zip(chosen.iter().zip(mounts)) {
+                let source = sources[*source].replace("5afc0745", &format!("5afc074{}", &name[1..]));
                 let source = source.replace("xvdb", &format!("xvdb{name}")).replace("a.img", &format!("{name}.img"));
-                let options = if first == 3 && *name == "b" { "[_netdev]" } else { "[]" };
+                let options = if first == 3 && *name == "vb" { "[_netdev]" } else { "[]" };
                 writeln!(config, "  {name}: {{ source: {source}, mount: {{ at: {at}, options: {options} }} }}")
                     .unwrap();
             }

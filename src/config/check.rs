@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::carried;
 use crate::config::position::Place;
 use crate::config::problem::{Report, instead, tick};
-use crate::config::schema::{Config, Ebs, EbsVolume, Eni, Interface, Source, Volume};
+use crate::config::schema::{Config, Ebs, EbsVolume, Eni, Interface, Source, Target, Volume};
 use crate::config::template::{self, Piece, Word};
 use crate::config::tree::{Node, Value};
 
@@ -57,6 +57,12 @@ pub fn across(config: &Config, tree: &Node, report: &mut Report) {
                 volume.name
             );
             report.add(&place(volume, &["source"]), message);
+        }
+        if config.publish.contains(&Target::Swarm) && volume.name.len() < 2 {
+            // moby's volume/local/local.go.
+            let message =
+                "no volume of Docker's has so short a name: write two characters at least, or leave out `swarm`";
+            report.add(&tree.place(&["volumes", &volume.name], true), message);
         }
         metadata(config, volume, tree, report);
     }

@@ -53,8 +53,7 @@ impl Service {
             let folder = folder.join(format!("{UNIT}.d"));
             for name in files::list(root, &folder)? {
                 let path = folder.join(&name);
-                let conf = Path::new(&name).extension().is_some_and(|extension| extension == "conf");
-                if !conf || service.drop_ins.contains_key(&name) {
+                if !is_drop_in(&name) || service.drop_ins.contains_key(&name) {
                     continue;
                 }
                 // A link to /dev/null reads as nothing, and still hides its namesakes.
@@ -92,6 +91,25 @@ impl Service {
         }
         (value, last)
     }
+}
+
+fn is_drop_in(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "conf")
+}
+
+/// The files that a unit consists of, with their texts: of two of one name the one that counts.
+pub(super) fn unit_files(root: &Root, unit: &str) -> Result<Vec<(PathBuf, String)>> {
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    for folder in FOLDERS.iter().map(Path::new) {
+        let drop_ins = folder.join(format!("{unit}.d"));
+        let names = files::list(root, &drop_ins)?.into_iter().filter(|name| is_drop_in(name));
+        for path in std::iter::once(folder.join(unit)).chain(names.map(|name| drop_ins.join(name))) {
+            if !found.iter().any(|(other, _)| other.file_name() == path.file_name()) {
+                found.extend(files::read(root, &path)?.map(|text| (path, text)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Our drop-in: what the others say, else `conf` (fleet.conf's value), with `pairs` in it and `withdrawn` keys out

@@ -151,6 +151,16 @@ pub(super) fn open_state(root: &Root, path: &Path) -> Result<fs::File> {
     options.open(place.path()).with_context(|| format!("opening {}", root.path(path).display()))
 }
 
+/// Makes the folder at `path` and those above it, where they are not there.
+pub(super) fn make_folder(root: &Root, path: &Path) -> Result<()> {
+    Place::make(root, &path.join("any")).map(drop)
+}
+
+/// Whether a folder is at `path`.
+pub(super) fn is_folder(root: &Root, path: &Path) -> Result<bool> {
+    Ok(Place::find(root, &path.join("any"))?.is_some())
+}
+
 fn checking(root: &Root, path: &Path) -> String {
     format!("checking {}", root.path(path).display())
 }

@@ -20,14 +20,16 @@ mod environment;
 pub mod escape;
 pub mod files;
 pub mod fleet;
+mod json;
 mod kubernetes;
 mod mesos;
+mod named_volume;
 mod nomad;
 pub mod order;
 mod pairs;
 mod script;
 pub mod service;
-mod swarm;
+pub mod swarm;
 pub mod systemd;
 mod target;
 pub mod template;
@@ -220,7 +222,8 @@ pub fn publish(
         return Ok(Vec::new());
     };
     lock.remember(&due)?;
-    let changes = files::write(root, &files)?;
+    let mut changes = target::prepare(targets, root, mounted, &files)?;
+    changes.extend(files::write(root, &files)?);
     lock.settle(root, targets, due)?;
     Ok(changes)
 }

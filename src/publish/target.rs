@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use super::files::File;
-use super::{News, consul, ecs, env, fleet, kubernetes, mesos, nomad, script, swarm, systemd};
+use super::files::{Change, File};
+use super::{News, Published, consul, ecs, env, fleet, kubernetes, mesos, nomad, script, swarm, systemd};
 use crate::config::Target;
 use crate::root::Root;
 
@@ -38,6 +38,16 @@ pub(super) fn files(target: &Target, root: &Root, news: &News<'_>) -> Result<Vec
         Target::Env => env::files(news),
         Target::Script(command) => script::files(command, news),
     }
+}
+
+/// What has to be done before the files are written, which are those of all targets.
+pub(super) fn prepare(
+    targets: &[Target],
+    root: &Root,
+    mounted: &[Published<'_>],
+    files: &[File],
+) -> Result<Vec<Change>> {
+    if targets.contains(&Target::Swarm) { swarm::prepare(root, files, mounted) } else { Ok(Vec::new()) }
 }
 
 /// Who has to hear of it when the target's files change, a line of the lock file each.

@@ -1,0 +1,56 @@
+//! What others wrote in Docker's daemon.json, with our labels merged into it: the result is JSON, ours are there once,
+//! the other options stay, a second merge changes nothing, and what is withdrawn is gone.
+//!
+//! The input is text: a line of pairs, a line of keys to withdraw, then daemon.json.
+
+#![no_main]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use volinit::publish::swarm::merge;
+
+type Pairs = BTreeMap<String, String>;
+type Keys = BTreeSet<String>;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut parts = text.splitn(3, '\n');
+    let (first, second, conf) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    let pairs = first.unwrap_or_default().split(',').filter_map(|pair| pair.split_once('='));
+    let pairs: Pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let withdrawn = second.unwrap_or_default().split(',').filter(|key| !pairs.contains_key(*key));
+    let withdrawn: Keys = withdrawn.map(str::to_owned).collect();
+
+    let Ok(merged) = merge(Some(conf), &pairs, &withdrawn) else { return };
+    let merged = merged.expect("a file that is there stays");
+    check(conf, &merged, &pairs, &withdrawn);
+    if pairs.is_empty() && withdrawn.iter().all(|key| !conf.contains(key.as_str())) {
+        assert_eq!(merged, conf, "nothing of ours is in it");
+    }
+    assert_eq!(merge(Some(&merged), &pairs, &withdrawn), Ok(Some(merged.clone())), "a second merge");
+    let keys = pairs.keys().cloned().collect();
+    let without = merge(Some(&merged), &Pairs::new(), &keys).expect("it was read").expect("it is there");
+    check(&merged, &without, &Pairs::new(), &keys);
+});
+
+/// Between `before` and `after`, these pairs came, these keys went, and nothing else happened.
+fn check(before: &str, after: &str, pairs: &Pairs, withdrawn: &Keys) {
+    let parse = |text: &str| if text.trim().is_empty() { "{}".parse() } else { text.parse::<Value>() };
+    let (mut before, mut after) = (parse(before).expect("it was read"), parse(after).expect("it is JSON"));
+    let labels = |value: &mut Value| -> Vec<String> {
+        let labels = value.as_object_mut().expect("it is an object").remove("labels").unwrap_or_default();
+        labels.as_array().into_iter().flatten().map(|label| label.as_str().expect("it is a text").to_owned()).collect()
+    };
+    let key = |label: &String| label.split('=').next().unwrap_or_default().to_owned();
+    let own = |label: &String| pairs.contains_key(&key(label)) || withdrawn.contains(&key(label));
+    let (theirs, mut ours) = labels(&mut after).into_iter().partition::<Vec<_>, _>(|label| !own(label));
+    let others: Vec<String> = labels(&mut before).into_iter().filter(|label| !own(label)).collect();
+    assert_eq!(others, theirs, "others' labels");
+    ours.sort();
+    let mut wanted: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    wanted.sort();
+    assert_eq!(ours, wanted);
+    assert_eq!(before, after, "the other options");
+}
