@@ -20,6 +20,7 @@ use crate::config::{Config, Ebs, EbsVolume, Eni, Interface, Source, Volume};
 use crate::error::Failure;
 use crate::interfaces;
 use crate::locate::{self, Device, Effort};
+use crate::nfs;
 use crate::plan::{self, Action, Plan};
 use crate::probe::{self, Facts, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
@@ -61,12 +62,18 @@ pub fn status<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Re
 
 /// Grows what is mounted, and nothing else.
 pub fn grow<'a>(root: &Root, config: &'a Config, volumes: &[&'a Volume]) -> Report<'a> {
-    let outcomes = side_by_side(volumes, |volume| grow_mounted(volume, root, config));
+    // What others lie on is among them: of an export nobody asked then that it grows.
+    let carries = |volume: &Volume| volumes.iter().any(|other| other.lies_on(volume));
+    let meant: Vec<_> = volumes.iter().copied().filter(|volume| !(volume.is_export() && carries(volume))).collect();
+    let outcomes = side_by_side(&meant, |volume| grow_mounted(volume, root, config));
     Report { command: "grow", planned: false, outcomes, interfaces: Vec::new(), files: Ok(Vec::new()) }
 }
 
 /// One volume, from its source to its mount.
 fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Consent>) -> Result<Done, Failure> {
+    if let Source::Nfs { export, timeout } = &volume.source {
+        return nfs::bring_up(volume, export, *timeout, root, config);
+    }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
     let judge = |device: &Device| judge(volume, device, root, consent);
 
@@ -92,7 +99,7 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     if let Some(found) = &done.filesystem {
         let before = state::recall::<Remembered>(root, &volume.name).and_then(|before| before.erased);
         let erased = done.plan.erased.clone().or(before);
-        let id = done.device.volume_id.as_ref().map(ToString::to_string);
+        let id = done.volume_id();
         let stands = Remembered::of(found, id, erased);
         // The volume stands: that it could not be written down is no reason to say it does not.
         if let Err(error) = state::remember(root, &volume.name, &stands) {
@@ -145,10 +152,14 @@ fn look<'a>(
     consent: Option<&Consent>,
 ) -> Report<'a> {
     let outcomes = side_by_side(volumes, |volume| {
+        // The folder that is there now will be hidden below the parent's mount.
+        let hidden = config.volumes.iter().any(|other| volume.lies_on(other) && !probe::is_mounted(&other.mount, root));
+        if let Source::Nfs { export, .. } = &volume.source {
+            return nfs::look(volume, export, root, config, hidden);
+        }
         let device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
         let mut facts = probe::facts(&device, &volume.mount, root)?;
-        if config.volumes.iter().any(|other| volume.lies_on(other) && !probe::is_mounted(&other.mount, root)) {
-            // The folder that is there now will be hidden below the parent's mount.
+        if hidden {
             facts.target.state = TargetState::Absent;
         }
         let plan = decide(volume, &facts, root, consent)?;
@@ -162,6 +173,9 @@ fn look<'a>(
 }
 
 fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, Failure> {
+    if let Source::Nfs { export, .. } = &volume.source {
+        return Err(Failure::Usage(anyhow!("{export} grows on its server: there is nothing to grow here")));
+    }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
     if !probe::is_mounted(&volume.mount, root) {
         return Err(Failure::Failed(anyhow!(
@@ -190,7 +204,8 @@ fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, F
 fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
     let about = probe::about(device)?;
     let filesystem = probe::filesystem(device, &about, volume.filesystem.kind)?;
-    Ok(Done { device: about, plan, filesystem })
+    let name = about.path.display().to_string();
+    Ok(Done { name, device: Some(about), plan, filesystem, on_demand: false })
 }
 
 fn publish(
@@ -216,7 +231,9 @@ pub fn render(root: &Root, config: &Config, volumes: &[&Volume]) -> Result<Vec<p
 /// The same of one volume, for [`crate::generator`]: where it is known on the instance only which volume it will be, the
 /// unit says so, and waits for volinit all the same.
 pub fn generate(root: &Root, config: &Config, volume: &Volume) -> Result<Vec<publish::File>, Failure> {
-    let what = match publish::known_what(root, volume)? {
+    // An export has no better name than the config's.
+    let known = if volume.is_export() { None } else { publish::known_what(root, volume)? };
+    let what = match known {
         Some(known) => known,
         None => match &volume.source {
             Source::Ebs(Ebs { volume: EbsVolume::Tags(_) | EbsVolume::Pool { .. }, .. }) => {
@@ -237,7 +254,7 @@ fn units(root: &Root, config: &Config, volume: &Volume, what: String) -> Result<
         mount: volume.mount.at.clone(),
         cloud: CloudWords::default(),
     };
-    let declared = Published { volume, what, words, network: volume.needs_network(&config.volumes) };
+    let declared = Published { volume, what, words, network: volume.needs_network(&config.volumes), stands: false };
     Ok(publish::boot_files(root, &declared, config)?)
 }
 
@@ -257,23 +274,28 @@ fn published<'a>(config: &Config, outcomes: &[Outcome<'a>], interfaces: &[Brough
     let standing = outcomes.iter().filter_map(|outcome| Some((outcome.volume, outcome.result.as_ref().ok()?)));
     standing
         .map(|(volume, done)| {
+            let device = done.device.as_ref();
             let words = Words {
-                volume_id: done.device.volume_id.as_ref().map(ToString::to_string),
+                volume_id: done.volume_id(),
                 uuid: done
                     .filesystem
                     .as_ref()
                     .map(|found| found.uuid.clone())
                     .or_else(|| done.plan.formats().then(|| NEW_UUID.into())),
                 name: volume.name.clone(),
-                size: Some(done.device.size),
+                size: device.map(|device| device.size),
                 mount: volume.mount.at.clone(),
-                cloud: CloudWords { address: address(volume), ..done.device.words.clone() },
+                cloud: CloudWords {
+                    address: address(volume),
+                    ..device.map(|device| device.words.clone()).unwrap_or_default()
+                },
             };
             Published {
                 volume,
-                what: done.device.stable.display().to_string(),
+                what: device.map_or_else(|| done.name.clone(), |device| device.stable.display().to_string()),
                 words,
                 network: volume.needs_network(&config.volumes),
+                stands: !done.on_demand,
             }
         })
         .collect()

@@ -31,9 +31,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Up(which) => of_volumes(cli, &root, which, boot::up),
         Command::Plan(which) => of_volumes(cli, &root, which, boot::plan),
         Command::Grow(names) if names.names.is_empty() => of_named(cli, &root, names, |root, config, volumes| {
-            let mounted: Vec<&Volume> =
-                volumes.iter().copied().filter(|volume| probe::is_mounted(&volume.mount, root)).collect();
-            boot::grow(root, config, &mounted)
+            let can_grow = |volume: &&&Volume| !volume.is_export() && probe::is_mounted(&volume.mount, root);
+            boot::grow(root, config, &volumes.iter().filter(can_grow).copied().collect::<Vec<_>>())
         }),
         Command::Grow(names) => of_named(cli, &root, names, boot::grow),
         Command::Status(names) => of_named(cli, &root, names, boot::status),
@@ -70,6 +69,7 @@ fn of_volumes(cli: &Cli, root: &Root, which: &Which, sequence: Sequence) -> Resu
         let deadline = config::duration(deadline).map_err(|why| Failure::Usage(anyhow!("--deadline: {why}")))?;
         config.wait(deadline);
     }
+    config.named = !which.names.names.is_empty();
     let consent = match (&which.erase, which.names.names.as_slice(), &config.volumes.as_slice()) {
         (None, ..) => None,
         (Some(to_erase), [volume], _) => Some(Consent { volume: volume.clone(), to_erase: to_erase.clone() }),

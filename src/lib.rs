@@ -22,6 +22,7 @@ pub mod intent;
 pub mod interfaces;
 mod ioctl;
 pub mod locate;
+mod nfs;
 pub mod plan;
 pub mod probe;
 pub mod publish;

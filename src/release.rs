@@ -12,6 +12,7 @@ use nix::mount::{MntFlags, umount2};
 use crate::config::{Config, Eni, Interface, Source, Volume};
 use crate::error::{Failure, Refusal};
 use crate::locate::{self, Device};
+use crate::nfs;
 use crate::probe;
 use crate::publish;
 use crate::root::Root;
@@ -77,6 +78,13 @@ fn give_back<'a>(interface: &'a Interface, root: &Root) -> Outcome<'a> {
 
 fn one(volume: &Volume, root: &Root) -> Result<Vec<String>, Failure> {
     let mut done = Vec::new();
+    if let Source::Nfs { export, .. } = &volume.source {
+        let Some(real) = nfs::mounted(volume, export, root)? else { return Ok(done) };
+        let _held = signals::hold(|| format!("unmounting {}", volume.mount.at));
+        unmount_from(volume, &real)?;
+        done.push(format!("unmounted from {}", volume.mount.at));
+        return Ok(done);
+    }
     let device = locate::attached(volume, root)?;
     if let Some(device) = &device {
         let _held = signals::hold(|| format!("unmounting {}", volume.mount.at));
@@ -109,16 +117,21 @@ fn unmount(volume: &Volume, device: &Device, root: &Root) -> Result<bool, Failur
             written: false,
         }));
     }
-    if !here {
-        return Ok(false);
+    if here {
+        unmount_from(volume, &real)?;
     }
+    Ok(here)
+}
+
+/// Unmounts what is mounted at `at`.
+fn unmount_from(volume: &Volume, at: &Path) -> Result<(), Failure> {
     info!("{}: unmounting {}", volume.name, at.display());
-    match umount2(&real, MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) => Ok(true),
+    match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
         Err(Errno::EBUSY) => Err(Failure::Failed(anyhow!(
             "{} is in use by {}: stop what uses it (its unit should have RequiresMountsFor={}), and release it then",
             at.display(),
-            users(&real),
+            users(at),
             volume.mount.at
         ))),
         Err(errno) => Err(Failure::Failed(anyhow!(errno).context(format!("unmounting {}", at.display())))),

@@ -150,7 +150,7 @@ fn a_config_is_all_that_a_boot_needs() {
     assert!(said.contains("ordering cycle"), "{said}");
 }
 
-/// Local ones, images, attached ones and those of a pool; below one another, with and without `_netdev`, with what
+/// Local ones, images, attached ones, those of a pool and of a server; below one another, with and without `_netdev`, with what
 /// belongs to all.
 #[test]
 fn no_mixture_of_volumes_is_a_cycle() {
@@ -163,6 +163,7 @@ fn no_mixture_of_volumes_is_a_cycle() {
         "{ image: /data/one/a.img, size: 1G }",
         "{ image: /data/three/a.img, size: 1G }",
         "{ device: /dev/xvdc, timeout: 10min }",
+        "{ nfs: '[fe80::1]:/mnt/default' }",
     ];
     let mounts = [
         ["/data/one", "/data/two", "/data/three"],
@@ -179,7 +180,11 @@ fn no_mixture_of_volumes_is_a_cycle() {
             for (name, (source, at)) in ["va", "vb", "vc"].iter().zip(chosen.iter().zip(mounts)) {
                 let source = sources[*source].replace("5afc0745", &format!("5afc074{}", &name[1..]));
                 let source = source.replace("xvdb", &format!("xvdb{name}")).replace("a.img", &format!("{name}.img"));
-                let options = if first == 3 && *name == "vb" { "[_netdev]" } else { "[]" };
+                let options = match (first, *name) {
+                    (3, "vb") => "[_netdev]",
+                    (8, "va") => "[vers=3, sec=sys, noauto]",
+                    _ => "[]",
+                };
                 writeln!(config, "  {name}: {{ source: {source}, mount: {{ at: {at}, options: {options} }} }}")
                     .unwrap();
             }
@@ -203,6 +208,33 @@ fn no_mixture_of_volumes_is_a_cycle() {
     // An image below its own mount point, or two that lie on each other, are no configs.
     assert!(checked >= 20, "{checked}");
     println!("{checked} mixtures");
+}
+
+/// At once, or by what asks for it: in both cases its mount requires volinit's word.
+#[test]
+fn an_export_comes_at_once_or_when_it_is_asked_for() {
+    let config = "volumes:\n  data:\n    source: { nfs: 172.17.8.200:/mnt/default/data }\n    \
+                  mount: { at: /mnt/data, options: [vers=3, sec=sys, noauto] }\n";
+    let asked =
+        ["mnt-data.mount", "volinit@data.service.d/50-volinit.conf", "mnt-data.mount.requires/volinit@data.service"];
+    let machine = Machine::new(config);
+    assert_eq!(machine.generate(), (asked.map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(machine.verify(), "");
+    let drop_in = fs::read_to_string(machine.path(&format!("units/{}", asked[1]))).unwrap();
+    assert!(drop_in.contains("Wants=network-online.target\nAfter=network-online.target\n"), "{drop_in}");
+    // What an earlier run wrote names the export that the config had then.
+    let unit = fs::read_to_string(machine.path("units/mnt-data.mount")).unwrap();
+    machine.write("etc/systemd/system/mnt-data.mount", &unit.replace("172.17.8.200", "172.17.8.1"));
+    machine.generate();
+    assert_eq!(fs::read_to_string(machine.path("units/mnt-data.mount")).unwrap(), unit);
+
+    let machine = Machine::new(&config.replace(", noauto", ""));
+    assert!(machine.generate().0.contains(&"remote-fs.target.wants/mnt-data.mount".to_owned()));
+    assert_eq!(machine.verify(), "");
+    // A service that asks for it waits for volinit, and for the network.
+    machine.write("units/redis.service", "[Unit]\nRequiresMountsFor=/mnt/data\n[Service]\nExecStart=/bin/true\n");
+    let (clean, said) = machine.analyze(&["verify", "--man=no", "redis.service"]);
+    assert!(clean && said.is_empty(), "{said}");
 }
 
 #[test]

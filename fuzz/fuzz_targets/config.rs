@@ -167,7 +167,7 @@ fn volume(volume: &Volume) {
             assert!(!path.starts_with("/dev") && !path.starts_with(at) && size.0 > 0);
         }
         Source::Ebs(found) => ebs(found),
-        Source::Nfs { export } => assert!(export.contains(":/")),
+        Source::Nfs { export, .. } => assert!(export.contains(":/")),
     }
     for (key, value) in metadata {
         assert!(!key.is_empty() && key.chars().all(plain), "{key:?}");

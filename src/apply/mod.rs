@@ -6,6 +6,7 @@ mod format;
 mod grow;
 mod lock;
 mod mount;
+mod nfs;
 mod options;
 mod run;
 
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use log::{info, warn};
 
 pub use lock::{Lock, lock};
+pub use nfs::apply as apply_export;
 
 use crate::config::Volume;
 use crate::error::Failure;
@@ -48,7 +50,9 @@ pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> 
             Action::Format { .. } => format::format(device, &volume.filesystem)?,
             Action::Check { force } => check::check(device, *force)?,
             Action::GrowUnmounted => kept_small = grow::unmounted(device)?,
-            Action::Mount { kind, at } => mounted = Some(mount::mount(device, *kind, at, &volume.mount.options)?),
+            Action::Mount { at } => {
+                mounted = Some(mount::mount(device, volume.filesystem.kind, at, &volume.mount.options)?);
+            }
             Action::Grow { kind, at } => kept_small = grow::mounted(device, *kind, &folder(at)).err(),
             Action::Permit { at, owner, mode } => {
                 let setting = || format!("setting the owner and mode of {}", at.display());

@@ -53,9 +53,7 @@ impl<'a> Options<'a> {
                 "nostrictatime" => flags -= MountFlags::STRICTATIME,
                 "silent" => flags |= MountFlags::SILENT,
                 "loud" => flags -= MountFlags::SILENT,
-                "defaults" | "auto" | "noauto" | "nofail" | "fail" | "_netdev" | "user" | "nouser" | "users"
-                | "owner" | "group" | "loop" => {}
-                other if other.starts_with("x-") || other.starts_with("comment=") => {}
+                other if is_for_fstab(other) => {}
                 other => own.push(other),
             }
         }
@@ -88,6 +86,14 @@ impl<'a> Options<'a> {
         });
         of_filesystem.map(|(_, word)| (*word, None)).chain(own)
     }
+}
+
+/// What only mount(8) and systemd read.
+pub fn is_for_fstab(option: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "defaults", "auto", "noauto", "nofail", "fail", "_netdev", "user", "nouser", "users", "owner", "group", "loop",
+    ];
+    WORDS.contains(&option) || option.starts_with("x-") || option.starts_with("comment=")
 }
 
 #[cfg(test)]

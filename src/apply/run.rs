@@ -1,5 +1,5 @@
-//! Runs a tool on a device to its end, and tells of a failure with all that it said. The one file that starts
-//! the tools of the filesystems.
+//! Runs a tool to its end, and tells of a failure with all that it said. The one file that starts the tools of the
+//! filesystems.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
@@ -8,11 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use log::debug;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::locate::Device;
@@ -62,30 +63,52 @@ pub fn run_on(
     environment: &[(&str, String)],
     file: &File,
     name: &Path,
-    mut meanwhile: impl FnMut(Pid) -> Result<()>,
+    meanwhile: impl FnMut(Pid) -> Result<()>,
 ) -> Result<Ended> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let name = name.display().to_string();
-    let words: Vec<&str> = [program].iter().chain(arguments).copied().collect();
-    let command = format!("{} {name}", words.join(" "));
-    debug!("running {command}");
+    let command = format!("{} {name}", line(program, arguments));
     let _running = progress::start(|| format!("{program} on {name}"));
+    let mut tool = Command::new(program);
+    tool.args(arguments)
+        .arg(&path)
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        // A group of its own: Ctrl-C at the terminal must not kill an mkfs or an fsck in the middle.
+        .process_group(0);
+    let mut ended = wait(signals::deaf(&mut tool), program, command, meanwhile)?;
+    ended.said = ended.said.replace(&path, &name);
+    Ok(ended)
+}
+
+/// Runs `program`, which writes to no disk and so may be killed: at `deadline` it is, and how it ended tells so.
+pub fn run_until(program: &str, arguments: &[&str], deadline: Instant) -> Result<Ended> {
+    wait(Command::new(program).args(arguments), program, line(program, arguments), |pid| {
+        if Instant::now() >= deadline {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        Ok(())
+    })
+}
+
+/// As a person would type it.
+fn line(program: &str, arguments: &[&str]) -> String {
+    [&[program], arguments].concat().join(" ")
+}
+
+/// Starts the tool and waits for its end.
+fn wait(
+    tool: &mut Command,
+    program: &str,
+    command: String,
+    mut meanwhile: impl FnMut(Pid) -> Result<()>,
+) -> Result<Ended> {
+    debug!("running {command}");
     // A file, so that no tool ever waits for us to read what it says.
     let mut says: File =
         memfd_create("volinit-output", MFdFlags::MFD_CLOEXEC).context("making a file in memory")?.into();
     let writing = || says.try_clone().context("making a file in memory");
-    let mut tool = Command::new(program);
-    tool.args(arguments)
-        .arg(&path)
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
-        .envs(environment.iter().map(|(key, value)| (key, value)))
-        // A group of its own: Ctrl-C at the terminal must not kill an mkfs or an fsck in the middle.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(writing()?)
-        .stderr(writing()?);
-    let mut child = signals::deaf(&mut tool).spawn().map_err(|error| {
+    tool.env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null()).stdout(writing()?).stderr(writing()?);
+    let mut child = tool.spawn().map_err(|error| {
         let hint = if error.kind() == ErrorKind::NotFound { missing(program) } else { String::new() };
         anyhow!(error).context(format!("starting {program}{hint}"))
     })?;
@@ -99,8 +122,7 @@ pub fn run_on(
     };
     let mut said = Vec::new();
     says.rewind().and_then(|()| says.read_to_end(&mut said)).context("reading what a tool said")?;
-    let said = String::from_utf8_lossy(&said).replace(&path, &name);
-    Ok(Ended { command, status, said })
+    Ok(Ended { command, status, said: String::from_utf8_lossy(&said).into_owned() })
 }
 
 impl Ended {
@@ -129,6 +151,7 @@ fn missing(program: &str) -> String {
         "mkfs.ext4" | "e2fsck" | "resize2fs" | "debugfs" => "e2fsprogs",
         "mkfs.xfs" => "xfsprogs",
         "mkfs.btrfs" => "btrfs-progs",
+        "mount.nfs" => "nfs-common, or nfs-utils",
         _ => return String::new(),
     };
     format!(" (it is in the package {package})")
@@ -153,6 +176,13 @@ mod tests {
 
         let error = on_a_file("sh", &["-c", "kill -9 $$"]).unwrap().succeeded().unwrap_err().to_string();
         assert!(error.contains("signal: 9") && error.ends_with("it said nothing"), "{error}");
+    }
+
+    #[test]
+    fn what_may_be_killed_is_at_its_deadline() {
+        let error = run_until("sleep", &["1d"], Instant::now()).unwrap().succeeded().unwrap_err().to_string();
+        assert!(error.starts_with("`sleep 1d` ended with signal: 9"), "{error}");
+        assert!(run_until("true", &[], Instant::now() + Duration::from_secs(60)).unwrap().status.success());
     }
 
     #[test]

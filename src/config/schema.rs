@@ -18,15 +18,25 @@ pub struct Config {
     pub publish: Vec<Target>,
     /// Who is told how it ended.
     pub signals: Vec<Signal>,
+    /// Whether volumes were named on the command line: then those are mounted that wait to be asked for.
+    pub named: bool,
 }
 
 impl Config {
+    /// Whether the volume is mounted now, and not only once something asks for it: what lies on it asks too.
+    pub fn asks_for(&self, volume: &Volume) -> bool {
+        let now = |other: &Volume| !other.on_demand();
+        self.named || now(volume) || self.volumes.iter().any(|other| now(other) && other.lies_on(volume))
+    }
+
     /// Waits this long for each thing that has to come.
     pub fn wait(&mut self, deadline: Duration) {
         for volume in &mut self.volumes {
             match &mut volume.source {
-                Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) => *timeout = deadline,
-                Source::Image { .. } | Source::Nfs { .. } => {}
+                Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) | Source::Nfs { timeout, .. } => {
+                    *timeout = deadline;
+                }
+                Source::Image { .. } => {}
             }
         }
         for interface in &mut self.interfaces {
@@ -51,6 +61,16 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// Whether it comes from an NFS server, and so has no device here.
+    pub fn is_export(&self) -> bool {
+        matches!(self.source, Source::Nfs { .. })
+    }
+
+    /// Whether it is mounted only when something asks for it: an NFS export with the option `noauto`.
+    pub fn on_demand(&self) -> bool {
+        self.is_export() && self.mount.options.iter().any(|option| option == "noauto")
+    }
+
     /// Whether it lies on the other one: its mount point, or its image, is below the other's mount point.
     pub fn lies_on(&self, other: &Volume) -> bool {
         let image = match &self.source {
@@ -106,10 +126,12 @@ pub enum Source {
     },
     /// An EBS volume.
     Ebs(Ebs),
-    /// An NFS export (not there yet).
+    /// An NFS export, which has no device here.
     Nfs {
         /// `server:/path`.
         export: String,
+        /// How long to wait for the server, and for the mount.
+        timeout: Duration,
     },
 }
 
@@ -117,8 +139,8 @@ impl Source {
     /// How long to wait for it to come; nothing for what needs no waiting.
     pub fn timeout(&self) -> Duration {
         match self {
-            Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) => *timeout,
-            Source::Image { .. } | Source::Nfs { .. } => Duration::ZERO,
+            Source::Device { timeout, .. } | Source::Ebs(Ebs { timeout, .. }) | Source::Nfs { timeout, .. } => *timeout,
+            Source::Image { .. } => Duration::ZERO,
         }
     }
 }

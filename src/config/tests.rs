@@ -270,7 +270,7 @@ publish: [fleet, env, { script: [/usr/local/bin/announce, --flag] }]
     );
     assert_eq!(postgres.filesystem.mkfs_options, ["-O", "quota"]);
     assert_eq!(postgres.mount.mode, Some(0o700));
-    assert_eq!(redis.source, Source::Nfs { export: "172.17.8.200:/mnt/default/data".into() });
+    assert_eq!(redis.source, Source::Nfs { export: "172.17.8.200:/mnt/default/data".into(), timeout: decode::TIMEOUT });
 }
 
 #[test]

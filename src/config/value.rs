@@ -150,8 +150,8 @@ const FSTAB_ONLY: [&str; 7] = ["auto", "noauto", "user", "users", "nouser", "own
 /// Options that make mount(2) do something other than mount this volume here (mount(2)).
 const OTHER_MOUNTS: [&str; 5] = ["bind", "rbind", "move", "remount", "loop"];
 
-/// One mount option.
-pub fn mount_option(text: &str) -> Result<String, String> {
+/// One mount option. `on_demand` is whether the volume may wait to be asked for, which `noauto` says.
+pub fn mount_option(text: &str, on_demand: bool) -> Result<String, String> {
     let word = filled(text)?.split('=').next().unwrap_or(text);
     if text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
         return Err(format!(
@@ -159,7 +159,8 @@ pub fn mount_option(text: &str) -> Result<String, String> {
             tick(text)
         ));
     }
-    if word.starts_with("x-") || word.starts_with("X-") || FSTAB_ONLY.contains(&word) {
+    let fstab_only = FSTAB_ONLY.contains(&word) && !(on_demand && text == "noauto");
+    if word.starts_with("x-") || word.starts_with("X-") || fstab_only {
         return Err(format!(
             "the option {} means something in /etc/fstab only, and volinit writes a unit: remove it",
             tick(text)
@@ -270,10 +271,10 @@ mod tests {
         assert!(["/", "announce", "./announce", "/usr/bin/../announce"].iter().all(|text| program(text).is_err()));
         assert!(["h:/p", "[fe80::1]:/p"].iter().all(|text| export(text).is_ok()));
         assert!(["/p", ":/p", "h:p", "h:/a b"].iter().all(|text| export(text).is_err()));
-        assert!(["noatime", "subvol=@pg", "_netdev", "nofail"].iter().all(|text| mount_option(text).is_ok()));
-        assert!(
-            ["", "a,b", "a b", "x-systemd.automount", "noauto", "bind"].iter().all(|text| mount_option(text).is_err())
-        );
+        assert!(["noatime", "subvol=@pg", "_netdev", "nofail"].iter().all(|text| mount_option(text, false).is_ok()));
+        let wrong = ["", "a,b", "a b", "x-systemd.automount", "auto", "bind"];
+        assert!(wrong.iter().all(|text| mount_option(text, true).is_err()));
+        assert!(mount_option("noauto", true).is_ok() && mount_option("noauto", false).is_err());
         assert_eq!(label("äää", FsType::Xfs), Ok("äää".into()));
         assert!(["", "a/b", "a\nb", "ääääääa"].iter().all(|text| label(text, FsType::Xfs).is_err()));
         assert_eq!(size("10G"), Ok(Bytes(10 << 30)));

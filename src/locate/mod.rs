@@ -95,7 +95,7 @@ pub fn locate(volume: &Volume, interfaces: &[Interface], root: &Root, effort: Ef
             Ok(Device { said: path.clone(), ..device })
         }
         Source::Ebs(ebs) => ebs::locate(volume, ebs, interfaces, root, effort),
-        Source::Nfs { .. } => Err(not_there_yet("nfs")),
+        Source::Nfs { .. } => Err(no_device()),
     }
 }
 
@@ -105,7 +105,7 @@ pub fn attached(volume: &Volume, root: &Root) -> Result<Option<Device>, Failure>
         Source::Device { path, .. } => device(path, Duration::ZERO),
         Source::Image { path, .. } => return Ok(image::find(&root.path_within(path)?)?),
         Source::Ebs(ebs) => return ebs::attached(volume, ebs, root),
-        Source::Nfs { .. } => return Err(not_there_yet("nfs")),
+        Source::Nfs { .. } => return Err(no_device()),
     };
     match found {
         Ok(device) => Ok(Some(device)),
@@ -114,7 +114,7 @@ pub fn attached(volume: &Volume, root: &Root) -> Result<Option<Device>, Failure>
     }
 }
 
-/// The path that the config gives for the device, where nothing may be looked at.
+/// What the config gives for What=, where nothing may be looked at: the device's path, or the export.
 pub fn declared(source: &Source) -> Result<PathBuf, Failure> {
     match source {
         Source::Device { path, .. } | Source::Image { path, .. } => Ok(path.clone()),
@@ -126,12 +126,13 @@ pub fn declared(source: &Source) -> Result<PathBuf, Failure> {
         Source::Ebs(_) => Err(Failure::Usage(anyhow!(
             "which volume it will be is known on the instance only: an image can hold units of volumes that are named by id"
         ))),
-        Source::Nfs { .. } => Err(not_there_yet("nfs")),
+        Source::Nfs { export, .. } => Ok(export.into()),
     }
 }
 
-fn not_there_yet(kind: &str) -> Failure {
-    Failure::Usage(anyhow!("the source `{kind}` is not there yet; volinit knows `device`, `image` and `ebs`"))
+/// [`crate::nfs`] is for these.
+fn no_device() -> Failure {
+    Failure::Usage(anyhow!("an nfs export has no device"))
 }
 
 fn device(path: &Path, timeout: Duration) -> Result<Device, Failure> {

@@ -41,7 +41,7 @@ pub fn erase(
     plan.erased = Some(consent.to_owned());
     plan.step(Action::Erase { what }, format!("--erase {consent}"));
     plan.step(Action::Format { kind }, "it is erased");
-    plan.step(Action::Mount { kind, at: facts.target.path.clone() }, "it is not mounted");
+    plan.step(Action::Mount { at: facts.target.path.clone() }, "it is not mounted");
     Ok(plan)
 }
 

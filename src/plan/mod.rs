@@ -2,18 +2,20 @@
 //! command is run, and the same facts always give the same plan.
 
 mod erase;
+mod export;
 mod growth;
 mod refuse;
 
 use std::fmt;
 use std::path::PathBuf;
 
+pub use export::export;
 pub use refuse::{data, unreadable, verdict};
 
 use crate::bytes::Bytes;
 use crate::config::{Format, FsType, Volume};
 use crate::error::Refusal;
-use crate::probe::{Content, Facts, Interrupted, Ownership, Proof, State, Superblock, TargetState};
+use crate::probe::{Content, Facts, Interrupted, Ownership, Proof, State, Superblock, Target, TargetState};
 use crate::state::Remembered;
 
 /// What will be done and why.
@@ -69,8 +71,6 @@ pub enum Action {
     GrowUnmounted,
     /// Mount it.
     Mount {
-        /// As what.
-        kind: FsType,
         /// The folder, as this process opens it.
         at: PathBuf,
     },
@@ -117,7 +117,7 @@ impl Action {
             Action::Format { kind } => format!("formatted as {kind}"),
             Action::Check { .. } => "checked".into(),
             Action::GrowUnmounted => format!("grown{to}, before the mount"),
-            Action::Mount { at, .. } => format!("mounted at {}", at.display()),
+            Action::Mount { at } => format!("mounted at {}", at.display()),
             Action::Grow { .. } => format!("grown{to}"),
             Action::Permit { .. } => "owner and mode set".into(),
         }
@@ -147,7 +147,7 @@ impl fmt::Display for Action {
             Action::Check { force: false } => f.write_str("check with e2fsck -p"),
             Action::Check { force: true } => f.write_str("check with e2fsck -f -p"),
             Action::GrowUnmounted => f.write_str("grow with resize2fs, before the mount"),
-            Action::Mount { at, .. } => write!(f, "mount at {}", at.display()),
+            Action::Mount { at } => write!(f, "mount at {}", at.display()),
             Action::Grow { kind, .. } => write!(f, "grow the {kind}"),
             Action::Permit { at, owner, mode } => {
                 write!(f, "set")?;
@@ -180,6 +180,10 @@ pub fn plan(
     consent: Option<&str>,
 ) -> Result<Plan, Refusal> {
     let device = &facts.device;
+    if let TargetState::Silent(what) = &facts.target.state {
+        // No device is mounted over the network.
+        refuse::other_mount(volume, facts, what)?;
+    }
     if let TargetState::Mounted { what, owner, mode } = &facts.target.state {
         if let Some(remembered) = remembered {
             refuse::another_volume(volume, facts, remembered)?;
@@ -188,7 +192,7 @@ pub fn plan(
         return Ok(mounted(volume, facts, *owner, *mode));
     }
     refuse::unusable_device(device)?;
-    refuse::unusable_target(volume, facts)?;
+    refuse::unusable_target(volume, &facts.target)?;
     if let Content::Unreadable(why) = &facts.content {
         return Err(refuse::unreadable(device, why));
     }
@@ -201,7 +205,7 @@ pub fn plan(
         }
         Err(refusal) => erase::erase(volume, facts, remembered, consent, refusal)?,
     };
-    if let Some(permit) = permit(volume, facts) {
+    if let Some(permit) = permit(volume, &facts.target) {
         plan.step(permit, "the config asks for it");
     }
     Ok(plan)
@@ -226,7 +230,8 @@ fn of_content(volume: &Volume, facts: &Facts, remembered: Option<&Remembered>) -
 }
 
 impl Plan {
-    fn new(found: String) -> Plan {
+    /// Nothing to do.
+    pub fn new(found: String) -> Plan {
         Plan { found, steps: Vec::new(), warnings: Vec::new(), erased: None }
     }
 
@@ -270,13 +275,7 @@ fn mounted(volume: &Volume, facts: &Facts, owner: (u32, u32), mode: u32) -> Plan
             plan.step(Action::Grow { kind, at }, grow.reason());
         }
     }
-    let wanted = facts.target.owner;
-    let differs = wanted.user.is_some_and(|user| user != owner.0)
-        || wanted.group.is_some_and(|group| group != owner.1)
-        || volume.mount.mode.is_some_and(|wanted| wanted != mode);
-    if differs && let Some(permit) = permit(volume, facts) {
-        plan.step(permit, "it is not as the config asks");
-    }
+    permit_other(&mut plan, volume, &facts.target, owner, mode);
     plan
 }
 
@@ -308,7 +307,7 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interru
         proof.bytes_read, proof.reads
     );
     plan.step(Action::Format { kind }, reason);
-    plan.step(Action::Mount { kind, at: facts.target.path.clone() }, "it is not mounted");
+    plan.step(Action::Mount { at: facts.target.path.clone() }, "it is not mounted");
     Ok(plan)
 }
 
@@ -325,7 +324,7 @@ fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refu
 
     let mut plan = Plan::new(format!("{}, {}", describe(kind, &found.label), found.size));
     let at = facts.target.path.clone();
-    let mount = Action::Mount { kind, at: at.clone() };
+    let mount = Action::Mount { at: at.clone() };
     if device.read_only {
         plan.step(mount, "it is not mounted");
         return Ok(plan);
@@ -368,11 +367,23 @@ fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refu
     Ok(plan)
 }
 
-fn permit(volume: &Volume, facts: &Facts) -> Option<Action> {
-    let owner = facts.target.owner;
+/// Where what is mounted has not the owner and mode that the config asks for.
+fn permit_other(plan: &mut Plan, volume: &Volume, target: &Target, owner: (u32, u32), mode: u32) {
+    let wanted = target.owner;
+    let differs = wanted.user.is_some_and(|user| user != owner.0)
+        || wanted.group.is_some_and(|group| group != owner.1)
+        || volume.mount.mode.is_some_and(|wanted| wanted != mode);
+    if differs && let Some(permit) = permit(volume, target) {
+        plan.step(permit, "it is not as the config asks");
+    }
+}
+
+/// Where the config asks for an owner or a mode.
+fn permit(volume: &Volume, target: &Target) -> Option<Action> {
+    let owner = target.owner;
     let mode = volume.mount.mode;
     let asked = owner.user.is_some() || owner.group.is_some() || mode.is_some();
-    asked.then(|| Action::Permit { at: facts.target.path.clone(), owner, mode })
+    asked.then(|| Action::Permit { at: target.path.clone(), owner, mode })
 }
 
 /// ``ext4 `data` ``

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::bytes::Bytes;
 use crate::config::{FsType, Volume};
 use crate::error::Refusal;
-use crate::probe::{Content, DEVICE, DeviceFacts, Facts, Found, Mounted, Sign, Superblock, TargetState};
+use crate::probe::{Content, DEVICE, DeviceFacts, Facts, Found, Mounted, Sign, Superblock, Target, TargetState};
 use crate::state::{self, Remembered};
 
 const WRONG_DISK: &str = "If it is the wrong disk, correct `source`: `volinit devices` lists them all.";
@@ -19,14 +19,9 @@ fn refusal(subject: impl fmt::Display, found: impl Into<String>, way_out: impl I
 /// The mount point carries a mount: it has to be this volume's, whole.
 pub fn other_mount(volume: &Volume, facts: &Facts, shown: &Mounted) -> Result<(), Refusal> {
     let device = facts.device.path.display();
-    let refuse = |found: String| {
-        let at = facts.target.path.display();
-        let way_out =
-            format!("See who uses it (`findmnt {at}`), and unmount it or give this volume another mount point.");
-        Err(refusal(&volume.mount.at, found, way_out))
-    };
+    let refuse = |found: String| Err(taken(volume, &facts.target, found));
     if !facts.device.partitions.is_empty() || !facts.device.mounts.contains(shown) {
-        return refuse(format!("already has something else mounted on it ({}), not {device}", shown.source.display()));
+        return refuse(something_else(shown, device));
     }
     if shown.fstype != volume.filesystem.kind.name() {
         let wanted = volume.filesystem.kind;
@@ -37,6 +32,22 @@ pub fn other_mount(volume: &Volume, facts: &Facts, shown: &Mounted) -> Result<()
         return refuse(format!("shows only the folder {} of {device}", shown.root.display()));
     }
     Ok(())
+}
+
+/// The mount point carries a mount that is not of this export.
+pub fn other_than_export(volume: &Volume, target: &Target, shown: &Mounted, export: &str) -> Refusal {
+    taken(volume, target, something_else(shown, export))
+}
+
+fn something_else(shown: &Mounted, wanted: impl fmt::Display) -> String {
+    format!("already has something else mounted on it ({}), not {wanted}", shown.source.display())
+}
+
+/// The mount point is somebody else's.
+fn taken(volume: &Volume, target: &Target, found: String) -> Refusal {
+    let at = target.path.display();
+    let way_out = format!("See who uses it (`findmnt {at}`), and unmount it or give this volume another mount point.");
+    refusal(&volume.mount.at, found, way_out)
 }
 
 /// A device that is in use, or can't be used, whatever it carries.
@@ -92,9 +103,9 @@ pub fn read_only(volume: &Volume, device: &DeviceFacts) -> Result<(), Refusal> {
 }
 
 /// A mount point that can't be mounted on, or that would hide somebody's files.
-pub fn unusable_target(volume: &Volume, facts: &Facts) -> Result<(), Refusal> {
+pub fn unusable_target(volume: &Volume, target: &Target) -> Result<(), Refusal> {
     let at = &volume.mount.at;
-    match &facts.target.state {
+    match &target.state {
         TargetState::Unusable(why) => {
             Err(refusal(at, why, "Give `mount: at:` a real folder: systemd refuses links there too."))
         }
@@ -105,7 +116,11 @@ pub fn unusable_target(volume: &Volume, facts: &Facts) -> Result<(), Refusal> {
             ),
             "Look whose files they are and move them away, or say `nonempty: true` under `mount` to hide them below the volume.",
         )),
-        TargetState::Occupied(_) | TargetState::Absent | TargetState::Empty | TargetState::Mounted { .. } => Ok(()),
+        TargetState::Occupied(_)
+        | TargetState::Absent
+        | TargetState::Empty
+        | TargetState::Mounted { .. }
+        | TargetState::Silent(_) => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod direct;
 mod images;
 mod interrupted;
 mod mounts;
+pub mod nfs;
 mod superblock;
 mod target;
 
@@ -123,9 +124,18 @@ pub fn about(device: &Device) -> Result<DeviceFacts> {
 
 /// Whether anything is mounted at the mount point.
 pub fn is_mounted(mount: &Mount, root: &Root) -> bool {
-    let path = root.path(mount.at.as_path());
-    let real = path.canonicalize().unwrap_or(path);
-    mounts::mounts().is_ok_and(|mounts| mounts::at(&mounts, &real).is_some())
+    mounted(mount, root).is_ok_and(|shown| shown.is_some())
+}
+
+/// What is mounted at the mount point.
+pub fn mounted(mount: &Mount, root: &Root) -> Result<Option<Mounted>> {
+    let real = mounts::real(&root.path(mount.at.as_path()));
+    Ok(mounts::at(&mounts::mounts()?, &real).cloned())
+}
+
+/// The mount point alone, for what has no device.
+pub fn target(mount: &Mount, root: &Root) -> Result<Target> {
+    target::look(mount, root, &mounts::mounts()?)
 }
 
 /// What the device carries.

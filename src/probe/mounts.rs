@@ -32,6 +32,17 @@ impl Mounted {
     pub fn is_of(&self, number: dev_t) -> bool {
         self.number == number || (self.fstype == "btrfs" && number_of(&self.source) == Some(number))
     }
+
+    /// Whether it comes from an NFS server, and waits for as long as that does not answer.
+    pub fn is_nfs(&self) -> bool {
+        matches!(self.fstype.as_str(), "nfs" | "nfs4")
+    }
+
+    /// Whether this is a mount of the whole export. The kernel leaves a `/` out at its end (`nfs_path` in fs/nfs/namespace.c),
+    /// as the comparison of paths does.
+    pub fn is_export(&self, export: &str) -> bool {
+        self.is_nfs() && self.source == Path::new(export)
+    }
 }
 
 /// All mounts that this process sees, in the order they were made.
@@ -56,6 +67,12 @@ pub fn are_hidden_from_host() -> bool {
     let (host, own) = (numbers("1"), numbers("self"));
     // What could not be read is held against nobody.
     !host.is_empty() && !own.is_empty() && host.is_disjoint(&own)
+}
+
+/// `path` as mountinfo has it. The folder itself is not touched: what is mounted there may wait for a server.
+pub fn real(path: &Path) -> PathBuf {
+    let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+    parent.zip(path.file_name()).map_or_else(|| path.to_owned(), |(parent, name)| parent.join(name))
 }
 
 /// The mount that a path shows: the last one made there.
@@ -119,6 +136,20 @@ mod tests {
         assert_eq!((mounted.fstype.as_str(), mounted.source.as_path()), ("ext4", Path::new("/dev/lo\\op")));
         assert_eq!(at(&mounts, Path::new("/proc")), Some(&mounts[1]));
         assert_eq!(at(&mounts, Path::new("/mnt")), None);
+    }
+
+    #[test]
+    fn an_export_is_known_by_its_source() {
+        let source = |fstype: &str, source: &str| {
+            let line = format!("36 35 0:52 / /mnt/data rw - {fstype} {source} rw,vers=3");
+            parse(line.as_bytes()).remove(0)
+        };
+        for (shown, export) in [("h:/a", "h:/a"), ("h:/a", "h:/a/"), ("[fe80::1]:/a", "[fe80::1]:/a"), ("h:/", "h:/")] {
+            assert!(source("nfs", shown).is_export(export) && source("nfs4", shown).is_export(export), "{shown}");
+        }
+        for (fstype, shown) in [("nfs", "h:/a/b"), ("nfs", "i:/a"), ("nfsd", "h:/a"), ("ext4", "h:/a")] {
+            assert!(!source(fstype, shown).is_export("h:/a"), "{fstype} {shown}");
+        }
     }
 
     #[test]

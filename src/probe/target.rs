@@ -1,6 +1,6 @@
 //! The mount point as it is now, and who shall own it. Reads folders and the user tables; changes nothing.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::mounts::{self, Mounted};
+use super::nfs;
 use crate::config::{Id, Mount, Owner};
 use crate::root::Root;
 
@@ -42,6 +43,8 @@ pub enum TargetState {
         /// The permissions of its top folder.
         mode: u32,
     },
+    /// A mount from an NFS server, which does not answer.
+    Silent(Mounted),
 }
 
 /// Numeric user and group, as far as they are asked for.
@@ -62,10 +65,16 @@ pub fn look(mount: &Mount, root: &Root, mounts: &[Mounted]) -> Result<Target> {
 }
 
 fn state(path: &Path, root: &Root, said: &Path, mounts: &[Mounted]) -> Result<TargetState> {
+    let looking = || format!("looking at {}", path.display());
+    let mounted = mounts::at(mounts, &mounts::real(path));
+    // Before anything else touches the folder.
+    if let Some(what) = mounted.filter(|what| what.is_nfs()) {
+        let answer = nfs::answer(path).with_context(looking)?;
+        return Ok(answer.map_or_else(|| TargetState::Silent(what.clone()), |top| of_mount(what, &top)));
+    }
     if let Some(link) = link_on_the_way(root, said) {
         return Ok(TargetState::Unusable(format!("is reached through the link {}", link.display())));
     }
-    let looking = || format!("looking at {}", path.display());
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(TargetState::Absent),
@@ -77,15 +86,17 @@ fn state(path: &Path, root: &Root, said: &Path, mounts: &[Mounted]) -> Result<Ta
     if !meta.is_dir() {
         return Ok(TargetState::Unusable("is not a folder".into()));
     }
-    // mountinfo has real paths; the root may have been reached through a link.
-    let real = path.canonicalize().with_context(looking)?;
-    if let Some(what) = mounts::at(mounts, &real) {
-        let (owner, mode) = ((meta.uid(), meta.gid()), meta.permissions().mode() & 0o7777);
-        return Ok(TargetState::Mounted { what: what.clone(), owner, mode });
+    if let Some(what) = mounted {
+        return Ok(of_mount(what, &meta));
     }
     let first = fs::read_dir(path).with_context(looking)?.next().transpose().with_context(looking)?;
     Ok(first
         .map_or(TargetState::Empty, |entry| TargetState::Occupied(entry.file_name().to_string_lossy().into_owned())))
+}
+
+fn of_mount(what: &Mounted, top: &Metadata) -> TargetState {
+    let (owner, mode) = ((top.uid(), top.gid()), top.permissions().mode() & 0o7777);
+    TargetState::Mounted { what: what.clone(), owner, mode }
 }
 
 /// The first link among the folders of the path below the root.

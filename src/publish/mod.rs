@@ -53,6 +53,8 @@ pub struct Published<'a> {
     pub words: Words,
     /// Whether it comes over the network or by a call to the cloud's API.
     pub network: bool,
+    /// Whether it is mounted: only then is its metadata told.
+    pub stands: bool,
 }
 
 impl Published<'_> {
@@ -63,12 +65,13 @@ impl Published<'_> {
             volume: &self.volume.name,
             what: &self.what,
             at: &mount.at,
-            fstype: self.volume.filesystem.kind,
+            fstype: if self.volume.is_export() { "nfs" } else { self.volume.filesystem.kind.name() },
             options: &mount.options,
             kind: match &self.volume.source {
+                Source::Nfs { .. } => Kind::Export { on_demand: self.volume.on_demand() },
                 Source::Image { .. } if !network => Kind::Image,
                 Source::Device { .. } | Source::Ebs(_) if !network => Kind::Device,
-                Source::Image { .. } | Source::Device { .. } | Source::Ebs(_) | Source::Nfs { .. } => Kind::Network,
+                Source::Image { .. } | Source::Device { .. } | Source::Ebs(_) => Kind::Network,
             },
             before,
         }
@@ -92,9 +95,9 @@ impl Published<'_> {
 #[derive(Clone, Debug)]
 pub struct News<'a> {
     /// The volumes that are mounted.
-    pub mounted: &'a [Published<'a>],
+    pub mounted: Vec<&'a Published<'a>>,
     /// Those that are not, which nobody shall be told of any more. One in neither was told of by another run, and stays.
-    pub withdrawn: &'a [&'a Volume],
+    pub withdrawn: Vec<&'a Volume>,
     /// The metadata of all that are mounted, words expanded.
     pub pairs: BTreeMap<String, String>,
     /// The keys of the withdrawn ones' metadata that are none of the mounted ones'.
@@ -102,8 +105,11 @@ pub struct News<'a> {
 }
 
 impl<'a> News<'a> {
-    fn of(targets: &[Target], mounted: &'a [Published<'a>], withdrawn: &'a [&'a Volume]) -> Result<News<'a>> {
-        let pairs = pairs(mounted)?;
+    fn of(targets: &[Target], published: &'a [Published<'a>], withdrawn: &[&'a Volume]) -> Result<News<'a>> {
+        // An export that is mounted when something asks for it may not be.
+        let (mounted, waiting): (Vec<_>, Vec<_>) = published.iter().partition(|published| published.stands);
+        let withdrawn: Vec<_> = withdrawn.iter().copied().chain(waiting.iter().map(|waits| waits.volume)).collect();
+        let pairs = pairs(&mounted)?;
         for (key, value) in &pairs {
             let wrong = targets.iter().find_map(|target| carried::value(target, value).err());
             if let Some(message) = wrong {
@@ -222,13 +228,14 @@ pub fn publish(
         return Ok(Vec::new());
     };
     lock.remember(&due)?;
-    let mut changes = target::prepare(targets, root, mounted, &files)?;
+    let standing: Vec<_> = mounted.iter().filter(|published| published.stands).collect();
+    let mut changes = target::prepare(targets, root, &standing, &files)?;
     changes.extend(files::write(root, &files)?);
     lock.settle(root, targets, due)?;
     Ok(changes)
 }
 
-/// The unit and the link that enables it.
+/// The unit and the link that enables it, if any.
 fn unit_files(root: &Root, unit: &MountUnit<'_>) -> Result<Vec<File>> {
     let path = unit.path();
     if files::read(root, &path)?.is_some_and(|text| !text.starts_with(MARKER)) {
@@ -242,17 +249,21 @@ fn unit_files(root: &Root, unit: &MountUnit<'_>) -> Result<Vec<File>> {
     let text = unit.text().with_context(|| format!("rendering {}", root.path(&path).display()))?;
     let mut files = vec![File { path: path.clone(), content: Content::Text(text) }];
     // systemd goes by the link's name. One that leads elsewhere is an administrator's: /dev/null switches it off.
-    if files::read_link(root, &unit.link())?.is_none_or(|target| target == path) {
-        files.push(File { path: unit.link(), content: Content::Link(path.clone()) });
+    if let Some(link) = unit.link()
+        && files::read_link(root, &link)?.is_none_or(|target| target == path)
+    {
+        files.push(File { path: link, content: Content::Link(path.clone()) });
     }
-    if files::read_link(root, &unit.stale_link())?.is_some_and(|target| target == path) {
-        files.push(File { path: unit.stale_link(), content: Content::Absent });
+    for stale in unit.stale_links() {
+        if files::read_link(root, &stale)?.is_some_and(|target| target == path) {
+            files.push(File { path: stale, content: Content::Absent });
+        }
     }
     Ok(files)
 }
 
 /// Everybody's metadata, words expanded. A scheduler has one value for a key.
-fn pairs(mounted: &[Published<'_>]) -> Result<BTreeMap<String, String>> {
+fn pairs(mounted: &[&Published<'_>]) -> Result<BTreeMap<String, String>> {
     let mut pairs = BTreeMap::new();
     for published in mounted {
         for (key, value) in published.metadata()? {

@@ -23,9 +23,9 @@ use crate::root::Root;
 ///
 /// # Errors
 /// Where Docker has another one of that name.
-pub(super) fn missing<'a>(root: &Root, conf: &Conf, mounted: &[Published<'a>]) -> Result<Vec<(&'a Volume, File)>> {
+pub(super) fn missing<'a>(root: &Root, conf: &Conf, mounted: &[&Published<'a>]) -> Result<Vec<(&'a Volume, File)>> {
     let mut missing = Vec::new();
-    for &Published { volume, .. } in mounted {
+    for &&Published { volume, .. } in mounted {
         let file = File { path: folder(conf, volume)?.join("opts.json"), content: Content::Text(options(volume)) };
         if !stands(root, conf, volume, &file.path)? {
             missing.push((volume, file));
@@ -35,7 +35,7 @@ pub(super) fn missing<'a>(root: &Root, conf: &Conf, mounted: &[Published<'a>]) -
 }
 
 /// Makes those that are missing, or what the file that [`missing`] gave goes into.
-pub(super) fn make(root: &Root, conf: &Conf, mounted: &[Published<'_>]) -> Result<Vec<Change>> {
+pub(super) fn make(root: &Root, conf: &Conf, mounted: &[&Published<'_>]) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for (volume, file) in missing(root, conf, mounted)? {
         if !runs(root, conf)? {

@@ -59,7 +59,7 @@ fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
     let mut text = format!("{MARKER} for the volume `{}`.\n[Unit]\n", value(unit.volume)?);
     match unit.kind {
         Kind::Device | Kind::Image => {}
-        Kind::Network => text += "Wants=network-online.target\nAfter=network-online.target\n",
+        Kind::Network | Kind::Export { .. } => text += "Wants=network-online.target\nAfter=network-online.target\n",
     }
     if !carriers.is_empty() {
         let carriers: Vec<String> = carriers.iter().map(|carrier| service(carrier)).collect();
@@ -74,11 +74,11 @@ fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{FsType, MountPoint};
+    use crate::config::MountPoint;
 
     fn files_of(what: &str, kind: Kind, carriers: &[&str], seconds: u64, before: &str) -> Vec<(String, String)> {
         let at = MountPoint::parse("/data/my-pg").unwrap();
-        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: FsType::Ext4, options: &[], kind, before };
+        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: "ext4", options: &[], kind, before };
         let files = files(&unit, carriers, Duration::from_secs(seconds)).unwrap();
         let text = |file: File| match file.content {
             Content::Text(text) => (file.path.display().to_string(), text),

@@ -37,6 +37,7 @@ pub(super) fn mounted(volume: &Volume) -> Published<'_> {
             cloud: CloudWords::default(),
         },
         network: volume.needs_network(&[]),
+        stands: true,
     }
 }
 

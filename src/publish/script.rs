@@ -29,7 +29,7 @@ pub fn files(command: &[String], news: &News<'_>) -> Result<Vec<File>> {
         content: Content::Text(json(&volume)),
     };
     let mut files = Vec::new();
-    for published in news.mounted {
+    for published in &news.mounted {
         let mut volume = Map::new();
         for (fact, value) in published.words.facts() {
             let size = published.words.size.filter(|_| fact == "size");
@@ -39,7 +39,7 @@ pub fn files(command: &[String], news: &News<'_>) -> Result<Vec<File>> {
         volume.insert("metadata".to_owned(), published.metadata()?.into_iter().collect());
         files.push(file(&published.volume.name, volume.into()));
     }
-    for volume in news.withdrawn {
+    for volume in &news.withdrawn {
         let (name, at) = (&volume.name, volume.mount.at.to_string());
         files.push(file(name, Value::from_iter([("state", "withdrawn"), ("name", name), ("mount", &at)])));
     }

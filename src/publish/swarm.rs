@@ -76,7 +76,7 @@ pub fn files(root: &Root, News { mounted, pairs, keys: withdrawn, .. }: &News<'_
 
 /// What has to be done before [`files()`] are written: dockerd looks at its new config, and makes the volumes itself
 /// where it runs.
-pub fn prepare(root: &Root, files: &[File], mounted: &[Published<'_>]) -> Result<Vec<Change>> {
+pub fn prepare(root: &Root, files: &[File], mounted: &[&Published<'_>]) -> Result<Vec<Change>> {
     let conf = Conf::read(root)?;
     for file in files.iter().filter(|file| file.path == Path::new(CONF)) {
         if let Content::Text(text) = &file.content

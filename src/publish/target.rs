@@ -44,7 +44,7 @@ pub(super) fn files(target: &Target, root: &Root, news: &News<'_>) -> Result<Vec
 pub(super) fn prepare(
     targets: &[Target],
     root: &Root,
-    mounted: &[Published<'_>],
+    mounted: &[&Published<'_>],
     files: &[File],
 ) -> Result<Vec<Change>> {
     if targets.contains(&Target::Swarm) { swarm::prepare(root, files, mounted) } else { Ok(Vec::new()) }

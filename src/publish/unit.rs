@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::escape::unit_name;
-use crate::config::{FsType, MountPoint};
+use crate::config::MountPoint;
 
 /// How the first line of each unit that is volinit's begins. A unit without it is an administrator's.
 pub const MARKER: &str = "# Written by volinit";
@@ -32,29 +32,30 @@ pub enum Kind {
     Image,
     /// What comes over the network, or by a call to the cloud's API: after network-online.target.
     Network,
+    /// An NFS export, of which systemd knows by its type that it needs the network (systemd.mount(5)).
+    Export {
+        /// Whether it is mounted only when something asks for it.
+        on_demand: bool,
+    },
 }
 
-impl Kind {
-    /// The target that wants the mount.
-    fn target(self) -> &'static str {
-        match self {
-            Kind::Device | Kind::Image => "local-fs.target",
-            Kind::Network => "remote-fs.target",
-        }
-    }
+/// Those that a mount may be enabled for.
+const TARGETS: [&str; 2] = ["local-fs.target", "remote-fs.target"];
 
-    /// A target that an earlier unit of the same mount may have been enabled for.
-    fn other_target(self) -> &'static str {
+impl Kind {
+    /// The target that wants the mount, if any does.
+    fn target(self) -> Option<&'static str> {
         match self {
-            Kind::Device | Kind::Image => "remote-fs.target",
-            Kind::Network => "local-fs.target",
+            Kind::Device | Kind::Image => Some("local-fs.target"),
+            Kind::Network | Kind::Export { on_demand: false } => Some("remote-fs.target"),
+            Kind::Export { on_demand: true } => None,
         }
     }
 
     /// The mount option that says it.
     fn option(self) -> Option<&'static str> {
         match self {
-            Kind::Device => None,
+            Kind::Device | Kind::Export { .. } => None,
             Kind::Image => Some("loop"),
             Kind::Network => Some("_netdev"),
         }
@@ -70,8 +71,8 @@ pub struct MountUnit<'a> {
     pub what: &'a str,
     /// Where it is mounted.
     pub at: &'a MountPoint,
-    /// What it carries.
-    pub fstype: FsType,
+    /// The filesystem's type.
+    pub fstype: &'a str,
     /// The config's mount options.
     pub options: &'a [String],
     /// What it is.
@@ -97,13 +98,13 @@ impl MountUnit<'_> {
     }
 
     /// The link that enables it, as `systemctl enable` makes it: to [`Self::path`].
-    pub fn link(&self) -> PathBuf {
-        self.link_of(self.kind.target())
+    pub fn link(&self) -> Option<PathBuf> {
+        self.kind.target().map(|target| self.link_of(target))
     }
 
-    /// Where that link was, if the mount has gone from local to network or back.
-    pub fn stale_link(&self) -> PathBuf {
-        self.link_of(self.kind.other_target())
+    /// Where that link was, if the mount has gone from local to network or back, or waits to be asked for now.
+    pub fn stale_links(&self) -> impl Iterator<Item = PathBuf> {
+        TARGETS.into_iter().filter(|target| Some(*target) != self.kind.target()).map(|target| self.link_of(target))
     }
 
     fn link_of(&self, target: &str) -> PathBuf {
@@ -132,7 +133,10 @@ impl MountUnit<'_> {
              Where={at}\n\
              Type={fstype}\n",
             // A local mount is before local-fs.target, and that is before all services.
-            before = if self.kind == Kind::Network { before_line(self.before) } else { String::new() },
+            before = match self.kind {
+                Kind::Device | Kind::Image => String::new(),
+                Kind::Network | Kind::Export { .. } => before_line(self.before),
+            },
             name = self.name(),
             what = value(self.what)?,
             at = value(&self.at.to_string())?,
@@ -142,13 +146,15 @@ impl MountUnit<'_> {
         if !options.is_empty() {
             writeln!(text, "Options={}", value(&options)?).expect("a String takes what is written to it");
         }
-        write!(text, "\n[Install]\nWantedBy={}\n", self.kind.target()).expect("as above");
+        if let Some(target) = self.kind.target() {
+            write!(text, "\n[Install]\nWantedBy={target}\n").expect("as above");
+        }
         Ok(text)
     }
 
-    /// The config's options and what the kind adds, once.
+    /// The config's options and what the kind adds, once. `noauto` is fstab's word: a unit says it by having no `[Install]`.
     fn options(&self) -> String {
-        let mut options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let mut options: Vec<&str> = self.options.iter().map(String::as_str).filter(|said| *said != "noauto").collect();
         options.extend(self.kind.option().filter(|own| !options.contains(own)));
         options.join(",")
     }
@@ -185,7 +191,7 @@ mod tests {
     }
 
     fn unit<'a>(what: &'a str, at: &'a MountPoint, options: &'a [String], kind: Kind) -> MountUnit<'a> {
-        MountUnit { volume: "postgres", what, at, fstype: FsType::Btrfs, options, kind, before: "fleet.service" }
+        MountUnit { volume: "postgres", what, at, fstype: "btrfs", options, kind, before: "fleet.service" }
     }
 
     #[test]
@@ -212,8 +218,37 @@ WantedBy=local-fs.target
 "
         );
         assert_eq!(unit.path(), Path::new(r"/etc/systemd/system/data-my\x2dpg.mount"));
-        assert_eq!(unit.link(), Path::new(r"/etc/systemd/system/local-fs.target.wants/data-my\x2dpg.mount"));
-        assert_eq!(unit.stale_link(), Path::new(r"/etc/systemd/system/remote-fs.target.wants/data-my\x2dpg.mount"));
+        let local = PathBuf::from(r"/etc/systemd/system/local-fs.target.wants/data-my\x2dpg.mount");
+        let remote = PathBuf::from(r"/etc/systemd/system/remote-fs.target.wants/data-my\x2dpg.mount");
+        assert_eq!((unit.link(), unit.stale_links().collect()), (Some(local.clone()), vec![remote.clone()]));
+        let asked = MountUnit { kind: Kind::Export { on_demand: true }, ..unit };
+        assert_eq!((asked.link(), asked.stale_links().collect()), (None, vec![local, remote]));
+    }
+
+    /// Story 2's unit: systemd knows what needs the network.
+    #[test]
+    fn an_export_s_unit() {
+        let (at, options) = (at("/mnt/data"), ["vers=3", "sec=sys", "noauto"].map(str::to_owned));
+        let text = |options: &[String], on_demand| {
+            let kind = Kind::Export { on_demand };
+            MountUnit { fstype: "nfs", ..unit("172.17.8.200:/mnt/default/data", &at, options, kind) }.text().unwrap()
+        };
+        let asked = "# Written by volinit for the volume `postgres`. Changes are overwritten by `volinit up`;
+# put them in mnt-data.mount.d/*.conf.
+[Unit]
+Description=Volume postgres
+Documentation=man:volinit(8)
+After=volinit@postgres.service
+Before=fleet.service
+
+[Mount]
+What=172.17.8.200:/mnt/default/data
+Where=/mnt/data
+Type=nfs
+Options=vers=3,sec=sys
+";
+        assert_eq!(text(&options, true), asked);
+        assert_eq!(text(&options[..2], false), format!("{asked}\n[Install]\nWantedBy=remote-fs.target\n"));
     }
 
     #[test]
@@ -229,7 +264,7 @@ WantedBy=local-fs.target
             let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
             let text = unit("/dev/x", &at, &options, kind).text().unwrap();
             assert_eq!(text.lines().find(|text| text.starts_with("Options=")), line);
-            assert!(text.contains(&format!("\nWantedBy={}\n", kind.target())));
+            assert!(text.contains(&format!("\nWantedBy={}\n", kind.target().unwrap())));
             assert_eq!(text.contains("\nBefore=fleet.service\n"), kind == Kind::Network);
         }
     }
@@ -279,7 +314,7 @@ WantedBy=local-fs.target
             ("/data/#;", "/srv/#;.img"),
         ] {
             let at = at(path);
-            for kind in [Kind::Device, Kind::Image, Kind::Network] {
+            for kind in [Kind::Device, Kind::Image, Kind::Network, Kind::Export { on_demand: true }] {
                 let options = ["noatime".to_owned(), "context=\"a,b%\"".to_owned()];
                 let unit = unit(what, &at, &options, kind);
                 let (clean, stderr) = verify(&unit.name(), &unit.text().unwrap());

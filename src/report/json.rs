@@ -121,8 +121,12 @@ pub struct Volume {
     name: String,
     /// In one word.
     outcome: Word,
-    /// The kernel's node.
+    /// The kernel's node; null for an NFS export, which has no device.
     device: Option<String>,
+    /// The NFS export.
+    export: Option<String>,
+    /// Whether it is not mounted until something asks for it, and nothing did.
+    on_demand: bool,
     /// The path that finds it again after a reboot.
     stable_path: Option<String>,
     /// The EBS volume id that the device reports.
@@ -335,15 +339,21 @@ impl From<&Outcome<'_>> for Volume {
     fn from(outcome: &Outcome<'_>) -> Volume {
         let done = outcome.result.as_ref().ok();
         let error = outcome.result.as_ref().err();
-        let nothing = done.is_some_and(|done| done.plan.steps.is_empty() && done.device.pending.is_empty());
+        let nothing = done.is_some_and(|done| done.plan.steps.is_empty() && done.pending().is_empty());
+        let device = done.and_then(|done| done.device.as_ref());
         let word = Word::of(nothing, error);
         Volume {
             name: outcome.volume.name.clone(),
             outcome: word,
-            device: done.map(|done| done.device.path.display().to_string()),
-            stable_path: done.map(|done| done.device.stable.display().to_string()),
-            volume_id: done.and_then(|done| done.device.volume_id.as_ref()).map(ToString::to_string),
-            size: done.map(|done| done.device.size.0),
+            device: device.map(|device| device.path.display().to_string()),
+            export: match &outcome.volume.source {
+                config::Source::Nfs { export, .. } => Some(export.clone()),
+                config::Source::Device { .. } | config::Source::Image { .. } | config::Source::Ebs(_) => None,
+            },
+            on_demand: done.is_some_and(|done| done.on_demand),
+            stable_path: device.map(|device| device.stable.display().to_string()),
+            volume_id: done.and_then(Done::volume_id),
+            size: device.map(|device| device.size.0),
             found: done.map(|done| done.plan.found.clone()),
             filesystem: done.and_then(|done| done.filesystem.as_ref()).map(Filesystem::from),
             mount_point: outcome.volume.mount.at.to_string(),
@@ -357,7 +367,7 @@ impl From<&Outcome<'_>> for Volume {
 
 /// What had to be done to have the device at all comes first.
 fn steps(done: &Done) -> Vec<PlannedStep> {
-    let pending = done.device.pending.iter().map(|detail| PlannedStep {
+    let pending = done.pending().iter().map(|detail| PlannedStep {
         action: "attach".to_owned(),
         detail: detail.clone(),
         reason: "it is not attached".to_owned(),

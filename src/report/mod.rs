@@ -37,12 +37,28 @@ pub struct Outcome<'a> {
 /// What was done with a volume, or would be.
 #[derive(Debug)]
 pub struct Done {
-    /// The device.
-    pub device: DeviceFacts,
+    /// What a person knows it by: the device's node, or the export.
+    pub name: String,
+    /// The device; `None` for an NFS export, which has none.
+    pub device: Option<DeviceFacts>,
     /// The plan as it was carried out, or would be.
     pub plan: Plan,
     /// The filesystem, as it is afterwards; `None` where there is none yet.
     pub filesystem: Option<Superblock>,
+    /// Whether it is not mounted until something asks for it, and nothing did.
+    pub on_demand: bool,
+}
+
+impl Done {
+    /// The EBS volume id of its device.
+    pub fn volume_id(&self) -> Option<String> {
+        self.device.as_ref()?.volume_id.as_ref().map(ToString::to_string)
+    }
+
+    /// What had to be done to have the device at all.
+    pub fn pending(&self) -> &[String] {
+        self.device.as_ref().map_or(&[], |device| &device.pending)
+    }
 }
 
 /// A network interface, and what came of it.
@@ -116,8 +132,12 @@ impl Report<'_> {
             let (state, device, found) = match result {
                 Ok(done) => {
                     let words: Vec<&str> = done.plan.steps.iter().map(|step| step.action.word()).collect();
-                    let state = if words.is_empty() { "up".to_owned() } else { format!("to do: {}", words.join(", ")) };
-                    (state, done.device.path.display().to_string(), done.plan.found.clone())
+                    let state = match words.as_slice() {
+                        [] if done.on_demand => "on demand".to_owned(),
+                        [] => "up".to_owned(),
+                        words => format!("to do: {}", words.join(", ")),
+                    };
+                    (state, done.name.clone(), done.plan.found.clone())
                 }
                 Err(failure) => (failure.word().to_owned(), "-".to_owned(), failure.to_string()),
             };
@@ -206,10 +226,13 @@ impl Outcome<'_> {
         let took = Seconds(self.took);
         match &self.result {
             Ok(done) => {
-                let device = format!("{} ({})", done.device.path.display(), done.plan.found);
+                let device = format!("{} ({})", done.name, done.plan.found);
                 let size = done.filesystem.as_ref().map(|found| found.size);
                 let steps: Vec<String> = done.plan.steps.iter().map(|step| step.action.done(size)).collect();
                 match steps.as_slice() {
+                    [] if done.on_demand => {
+                        writeln!(f, "{name}: {device} is mounted at {at} when something asks for it")?;
+                    }
                     [] => writeln!(f, "{name}: nothing to do: {device} is mounted at {at} ({took})")?,
                     steps => writeln!(f, "{name}: {device}: {} ({took})", steps.join(", "))?,
                 }
@@ -223,14 +246,16 @@ impl Outcome<'_> {
         let name = &self.volume.name;
         match &self.result {
             Ok(done) => {
-                writeln!(f, "{name}: {} ({})", done.device.path.display(), done.plan.found)?;
+                writeln!(f, "{name}: {} ({})", done.name, done.plan.found)?;
                 let mut table = Table::default();
-                let pending = done.device.pending.iter().map(|step| (step.clone(), String::new()));
+                let pending = done.pending().iter().map(|step| (step.clone(), String::new()));
                 let steps = done.plan.steps.iter().map(|Step { action, reason }| (action.to_string(), reason.clone()));
                 for (number, (step, reason)) in (1..).zip(pending.chain(steps)) {
                     table.row([format!("  {number}. {step}"), reason]);
                 }
-                if table.is_empty() {
+                if done.on_demand {
+                    writeln!(f, "  mounted at {} when something asks for it", self.volume.mount.at)?;
+                } else if table.is_empty() {
                     writeln!(f, "  nothing to do: it is at {}", self.volume.mount.at)?;
                 }
                 write!(f, "{table}")?;

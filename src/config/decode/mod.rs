@@ -25,7 +25,7 @@ const SOURCE_KINDS: [&str; 4] = ["device", "image", "ebs", "nfs"];
 
 /// The other keys of a source, and the kinds that they go with.
 const SOURCE_EXTRAS: [(&str, &[&str]); 5] = [
-    ("timeout", &["device", "ebs"]),
+    ("timeout", &["device", "ebs", "nfs"]),
     ("size", &["image"]),
     ("attach", &["ebs"]),
     ("takeover", &["ebs"]),
@@ -120,7 +120,9 @@ fn volume(report: &mut Report, name: &str, at: &At) -> Option<Volume> {
         filesystem(report, at)
     });
     let found = report.need(&map, "mount", "say where it is mounted, as in mount: /data/NAME");
-    let mount = found.and_then(|at| mount(report, at));
+    // A source that is wrong may be one too.
+    let nfs = source.as_ref().is_none_or(|source| matches!(source, Source::Nfs { .. }));
+    let mount = found.and_then(|at| mount(report, at, nfs));
     let metadata = map.get("metadata").map(|at| metadata(report, at)).unwrap_or_default();
     let filesystem = filesystem.unwrap_or(DEFAULT_FILESYSTEM);
     Some(Volume { name: name.to_owned(), source: source?, filesystem, mount: mount?, metadata })
@@ -143,7 +145,10 @@ fn source(report: &mut Report, at: &At) -> Option<Source> {
             Some(Source::Image { path: path?, size: size? })
         }
         "ebs" => ebs::ebs(report, found, &map).map(Source::Ebs),
-        _ => report.parse(found, value::export).map(|export| Source::Nfs { export }),
+        _ => {
+            let export = report.parse(found, value::export)?;
+            Some(Source::Nfs { export, timeout: timeout(report, &map, TIMEOUT) })
+        }
     }
 }
 
@@ -179,14 +184,15 @@ fn mkfs_options(report: &mut Report, at: &At, kind: FsType) -> Vec<String> {
     options
 }
 
-fn mount(report: &mut Report, at: &At) -> Option<Mount> {
+fn mount(report: &mut Report, at: &At, nfs: bool) -> Option<Mount> {
     if let Value::Str(_) = at.node.value {
         return report.parse(at, value::mount_point).map(Mount::at);
     }
     let map = report.map_of(at, &["at", "options", "owner", "mode", "nonempty"])?;
     let found = report.need(&map, "at", "say where it is mounted, as in at: /data/NAME");
     let point = found.and_then(|at| report.parse(at, value::mount_point));
-    let options = map.get("options").map(|at| report.list(at, value::mount_option)).unwrap_or_default();
+    let options =
+        map.get("options").map(|at| report.list(at, |text| value::mount_option(text, nfs))).unwrap_or_default();
     Some(Mount {
         options: options.into_iter().map(|(_, option)| option).collect(),
         owner: map.get("owner").and_then(|at| report.parse_word(at, value::owner)),
