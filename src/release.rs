@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use log::info;
-use nix::errno::Errno;
+use nix::libc::EBUSY;
 use nix::mount::{MntFlags, umount2};
 
+use crate::apply;
 use crate::config::{Config, Eni, Interface, Source, Volume};
 use crate::error::{Failure, Refusal};
 use crate::locate::{self, Device};
@@ -126,16 +127,18 @@ fn unmount(volume: &Volume, device: &Device, root: &Root) -> Result<bool, Failur
 /// Unmounts what is mounted at `at`.
 fn unmount_from(volume: &Volume, at: &Path) -> Result<(), Failure> {
     info!("{}: unmounting {}", volume.name, at.display());
-    match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::EBUSY) => Err(Failure::Failed(anyhow!(
-            "{} is in use by {}: stop what uses it (its unit should have RequiresMountsFor={}), and release it then",
-            at.display(),
-            users(at),
-            volume.mount.at
-        ))),
-        Err(errno) => Err(Failure::Failed(anyhow!(errno).context(format!("unmounting {}", at.display())))),
-    }
+    // The last of a service that was just stopped may still be on its way out.
+    apply::patiently(|| Ok(umount2(at, MntFlags::UMOUNT_NOFOLLOW)?)).map_err(|error| {
+        Failure::Failed(match error.raw_os_error() {
+            Some(EBUSY) => anyhow!(
+                "{} is in use by {}: stop what uses it (its unit should have RequiresMountsFor={}), and release it then",
+                at.display(),
+                users(at),
+                volume.mount.at
+            ),
+            _ => anyhow!(error).context(format!("unmounting {}", at.display())),
+        })
+    })
 }
 
 /// The processes that have something open below `folder`, and what is mounted there: for a person.

@@ -15,6 +15,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use log::{info, warn};
 
+pub use busy::patiently;
 pub use lock::{Lock, lock};
 pub use nfs::apply as apply_export;
 
