@@ -131,8 +131,9 @@ impl<'a> News<'a> {
     }
 }
 
-/// Files, and who has to hear of it when they change.
-struct Part {
+/// What is written for systemd or for a target, and who has to hear of it when that changes.
+struct Part<'a> {
+    target: Option<&'a Target>,
     files: Vec<File>,
     hear: Vec<String>,
 }
@@ -140,27 +141,38 @@ struct Part {
 /// The files as they shall be once `mounted` stand. `withdrawn` volumes are not mounted: their metadata is taken
 /// back, their units stay. A volume in neither keeps what an earlier run published. Reads, and writes nothing.
 pub fn files(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdrawn: &[&Volume]) -> Result<Vec<File>> {
-    Ok(parts(root, targets, mounted, withdrawn)?.into_iter().flat_map(|part| part.files).collect())
+    let (parts, whole) = parts(root, targets, mounted, withdrawn)?;
+    whole?;
+    Ok(parts.into_iter().flat_map(|part| part.files).collect())
 }
 
-fn parts(root: &Root, targets: &[Target], mounted: &[Published<'_>], withdrawn: &[&Volume]) -> Result<Vec<Part>> {
+/// Those that can be told, and what is wrong with the first that cannot: the others hear all the same.
+fn parts<'a>(
+    root: &Root,
+    targets: &'a [Target],
+    mounted: &[Published<'_>],
+    withdrawn: &[&Volume],
+) -> Result<(Vec<Part<'a>>, Result<()>)> {
     let before = target::services(targets);
-    let mut units = Part { files: Vec::new(), hear: vec![Lock::SYSTEMD.to_owned()] };
+    let mut units = Part { target: None, files: Vec::new(), hear: vec![Lock::SYSTEMD.to_owned()] };
     for published in mounted {
         let unit = published.unit(&before);
         if !is_generated(root, &unit)? {
             units.files.extend(unit_files(root, &unit)?);
         }
     }
-    let mut parts = vec![units];
+    let (mut parts, mut whole) = (vec![units], Ok(()));
     if targets.is_empty() {
-        return Ok(parts);
+        return Ok((parts, whole));
     }
     let news = News::of(targets, mounted, withdrawn)?;
     for target in targets {
-        parts.push(Part { files: target::files(target, root, &news)?, hear: target::hear(target) });
+        match target::files(target, root, &news) {
+            Ok(files) => parts.push(Part { target: Some(target), files, hear: target::hear(target) }),
+            Err(error) => whole = whole.and(Err(error)),
+        }
     }
-    Ok(parts)
+    Ok((parts, whole))
 }
 
 /// The What= of the unit that an earlier run wrote for the volume: the device by the best name that it had.
@@ -199,40 +211,45 @@ fn is_generated(root: &Root, unit: &MountUnit<'_>) -> Result<bool> {
 /// nothing is written, locked or started.
 ///
 /// # Errors
-/// The first thing that failed; who could not be told is told by the next run.
+/// The first thing that failed, when all else is done; who could not be told is told by the next run.
 pub fn publish(
     root: &Root,
     targets: &[Target],
     mounted: &[Published<'_>],
     withdrawn: &[&Volume],
 ) -> Result<Vec<Change>> {
-    let outstanding = || -> Result<Option<(Vec<File>, BTreeSet<String>)>> {
+    let outstanding = || -> Result<(Vec<Part<'_>>, BTreeSet<String>, Result<()>)> {
+        let (mut parts, whole) = parts(root, targets, mounted, withdrawn)?;
         let mut due = Lock::due(root)?;
-        let mut settled = due.is_empty();
-        let mut files = Vec::new();
-        for part in parts(root, targets, mounted, withdrawn)? {
-            if !files::pending(root, &part.files)?.is_empty() {
-                settled = false;
-                due.extend(part.hear);
-            }
-            files.extend(part.files);
+        let mut pending = Vec::new();
+        for part in &parts {
+            pending.push(!files::pending(root, &part.files)?.is_empty());
         }
-        Ok((!settled).then_some((files, due)))
+        let mut pending = pending.into_iter();
+        parts.retain(|_| pending.next().is_some_and(|pending| pending));
+        due.extend(parts.iter().flat_map(|part| part.hear.iter().cloned()));
+        Ok((parts, due, whole))
     };
-    if outstanding()?.is_none() {
-        return Ok(Vec::new());
+    let (parts, due, whole) = outstanding()?;
+    if parts.is_empty() && due.is_empty() {
+        return whole.map(|()| Vec::new());
     }
     let mut lock = Lock::take(root)?;
     // Asked again: another volinit may have merged its own pairs since, or done all there was to do.
-    let Some((files, due)) = outstanding()? else {
-        return Ok(Vec::new());
-    };
+    let (parts, due, mut whole) = outstanding()?;
     lock.remember(&due)?;
     let standing: Vec<_> = mounted.iter().filter(|published| published.stands).collect();
-    let mut changes = target::prepare(targets, root, &standing, &files)?;
-    changes.extend(files::write(root, &files)?);
-    lock.settle(root, targets, due)?;
-    Ok(changes)
+    let mut changes = Vec::new();
+    for part in parts {
+        let prepared =
+            part.target.map_or(Ok(Vec::new()), |target| target::prepare(target, root, &standing, &part.files));
+        match prepared.and_then(|prepared| Ok((prepared, files::write(root, &part.files)?))) {
+            Ok((prepared, written)) => changes.extend(prepared.into_iter().chain(written)),
+            Err(error) => whole = whole.and(Err(error)),
+        }
+    }
+    let settled = lock.settle(root, targets, due);
+    whole.and(settled).map(|()| changes)
 }
 
 /// The unit and the link that enables it, if any.

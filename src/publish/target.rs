@@ -40,14 +40,9 @@ pub(super) fn files(target: &Target, root: &Root, news: &News<'_>) -> Result<Vec
     }
 }
 
-/// What has to be done before the files are written, which are those of all targets.
-pub(super) fn prepare(
-    targets: &[Target],
-    root: &Root,
-    mounted: &[&Published<'_>],
-    files: &[File],
-) -> Result<Vec<Change>> {
-    if targets.contains(&Target::Swarm) { swarm::prepare(root, files, mounted) } else { Ok(Vec::new()) }
+/// What has to be done before the target's files are written.
+pub(super) fn prepare(target: &Target, root: &Root, mounted: &[&Published<'_>], files: &[File]) -> Result<Vec<Change>> {
+    if *target == Target::Swarm { swarm::prepare(root, files, mounted) } else { Ok(Vec::new()) }
 }
 
 /// Who has to hear of it when the target's files change, a line of the lock file each.

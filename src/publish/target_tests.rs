@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 
 use super::super::tests::{Machine, mounted, said, volume};
 use super::super::{CloudWords, Published, publish};
@@ -213,7 +214,7 @@ fn any_unit_has_an_environment() {
     );
 }
 
-/// A file that cannot be merged is named, and stays; the others' files stay too.
+/// A file that cannot be merged is named, and stays; systemd and the others are told all the same.
 #[test]
 fn a_file_that_does_not_parse_stays_as_it_is() {
     for (target, path, text, why) in [
@@ -224,11 +225,24 @@ fn a_file_that_does_not_parse_stays_as_it_is() {
         let machine = Machine::new();
         machine.put(path, text);
         let before = machine.tree();
-        let error = publish(&machine.root(), &[target], &[published(&postgres())], &[]).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.starts_with(&format!("merging {}: ", machine.root().path(path).display())), "{error}");
-        assert!(error.contains(why), "{error}");
-        assert_eq!(machine.tree(), before);
+        let targets = [Target::Env, target, Target::Consul];
+        // The second run has nothing to do but to say it again.
+        for _ in 0..2 {
+            let error = publish(&machine.root(), &targets, &[published(&postgres())], &[]).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.starts_with(&format!("merging {}: ", machine.root().path(path).display())), "{error}");
+            assert!(error.contains(why), "{error}");
+            let after = machine.tree();
+            let path = Path::new(path).strip_prefix("/").unwrap();
+            assert_eq!(after[path], before[path]);
+            for told in [
+                "etc/systemd/system/data-postgres.mount",
+                "run/volinit/env/postgres",
+                "etc/consul.d/volinit-postgres.json",
+            ] {
+                assert!(after.contains_key(Path::new(told)), "{told}");
+            }
+        }
     }
 }
 
