@@ -303,7 +303,8 @@ fn published<'a>(config: &Config, outcomes: &[Outcome<'a>], interfaces: &[Brough
 
 /// The volumes that do not stand: nobody shall be told of them any more.
 fn down<'a>(outcomes: &[Outcome<'a>]) -> Vec<&'a Volume> {
-    outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.volume).collect()
+    let stands = |outcome: &&Outcome<'_>| outcome.result.as_ref().is_ok_and(|done| !done.on_demand);
+    outcomes.iter().filter(|outcome| !stands(outcome)).map(|outcome| outcome.volume).collect()
 }
 
 /// Does `work` for all volumes at once; one that lies on another waits for that one, and only for that one.

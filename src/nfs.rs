@@ -1,5 +1,5 @@
-//! A volume on an NFS server: the line of [`crate::boot`] for what has no device here. It waits for the server, mounts the
-//! export and sets its owner and mode; nothing is formatted, checked, locked or remembered.
+//! A volume on an NFS server: the line of [`crate::boot`] for what has no device here. It waits for the server, mounts
+//! the export and sets its owner and mode; nothing is formatted, checked, locked or remembered.
 
 use std::path::PathBuf;
 use std::thread;
@@ -70,8 +70,8 @@ pub fn mounted(volume: &Volume, export: &str, root: &Root) -> Result<Option<Path
     Ok(Some(shown.at))
 }
 
-/// The mount point, and the plan that follows from it. `hidden` is whether the folder that is there now will be below the
-/// mount of another volume.
+/// The mount point, and the plan that follows from it. `hidden` is whether the folder that is there now will be below
+/// the mount of another volume.
 fn judge(volume: &Volume, export: &str, server: &Server, root: &Root, hidden: bool) -> Result<Plan, Failure> {
     let mut target = probe::target(&volume.mount, root)?;
     if hidden {
@@ -84,8 +84,8 @@ fn judge(volume: &Volume, export: &str, server: &Server, root: &Root, hidden: bo
     answers(server)?;
     let at = target.path.display();
     Err(Failure::Absent(anyhow!(
-        "hung: {server} answers, but not for what is mounted at {at} within {} s: it may come back; `umount -f -l {at}` gives \
-         it up",
+        "hung: {server} answers, but not for what is mounted at {at} within {} s: it may come back; `umount -f -l {at}` \
+         gives it up",
         ANSWER.as_secs()
     )))
 }

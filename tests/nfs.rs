@@ -1,5 +1,5 @@
 //! NFS volumes as far as a machine without a server goes: servers that are dead or hang, a mount.nfs that fails, hangs or
-//! lies, and a mount point that is somebody else's. What a real server and the kernel do is told in tests/nfs_story/.
+//! lies, and a mount point that is somebody else's. What a real server and the kernel do is told in `tests/nfs_story/`.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 mod rig;
@@ -89,13 +89,15 @@ fn a_dead_server_is_told_from_one_that_hangs() {
 fn one_that_waits_to_be_asked_for_gets_its_unit_and_no_more() {
     let rig = Rig::new();
     config(&rig, dead(), ", noauto", "");
+    rig.write("/etc/fleet/fleet.conf", "metadata=\"redis=here,zone=a\"\n");
     let up = rig.volinit(&["up"]);
     says(&up, 0, &["data: 127.0.0.1:/mnt/default/data (nfs) is mounted at /mnt/data when something asks for it\n"]);
     let unit = rig.read("/etc/systemd/system/mnt-data.mount");
     assert!(unit.contains("Type=nfs\nOptions=vers=3,port=") && !unit.contains("noauto"), "{unit}");
     assert!(!unit.contains("[Install]") && !unit.contains("_netdev"), "{unit}");
     assert!(!rig.path("/etc/systemd/system/remote-fs.target.wants").exists());
-    assert!(!rig.path("/etc/fleet").exists(), "metadata says that the mount stands");
+    // Metadata says that the mount stands: what is left of an earlier one is taken back.
+    assert_eq!(rig.read("/etc/fleet/fleet.conf"), "metadata=\"zone=a\"\n");
     says(&rig.volinit(&["status"]), 0, &["data    on demand  127.0.0.1:/mnt/default/data"]);
     says(&rig.volinit(&["up", "--json"]), 0, &["\"on_demand\": true", "\"export\": \"127.0.0.1:/mnt/default/data\""]);
     // By its name, as its volinit@.service has it.

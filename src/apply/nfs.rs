@@ -1,5 +1,5 @@
-//! Mounts an NFS export by mount.nfs, proves that it is that export, and sets the owner and mode of its top folder, each
-//! within a bound. Nothing here writes to a device.
+//! Mounts an NFS export by mount.nfs, proves that it is that export, and sets the owner and mode of its top folder,
+//! each within a bound. Nothing here writes to a device.
 
 use std::fs;
 use std::path::Path;

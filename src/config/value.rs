@@ -98,6 +98,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// An NFS export.
 pub fn export(text: &str) -> Result<String, String> {
     let good = text.split_once(":/").is_some_and(|(server, _)| !server.is_empty() && !server.contains('/'));
+    // Else it would be an option to mount.nfs.
+    let good = good && !text.starts_with('-');
     if good && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Ok(text.to_owned());
     }
@@ -270,7 +272,7 @@ mod tests {
         assert!(program("/usr/local/bin/announce").is_ok());
         assert!(["/", "announce", "./announce", "/usr/bin/../announce"].iter().all(|text| program(text).is_err()));
         assert!(["h:/p", "[fe80::1]:/p"].iter().all(|text| export(text).is_ok()));
-        assert!(["/p", ":/p", "h:p", "h:/a b"].iter().all(|text| export(text).is_err()));
+        assert!(["/p", ":/p", "h:p", "h:/a b", "-o:/p"].iter().all(|text| export(text).is_err()));
         assert!(["noatime", "subvol=@pg", "_netdev", "nofail"].iter().all(|text| mount_option(text, false).is_ok()));
         let wrong = ["", "a,b", "a b", "x-systemd.automount", "auto", "bind"];
         assert!(wrong.iter().all(|text| mount_option(text, true).is_err()));

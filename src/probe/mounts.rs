@@ -38,8 +38,8 @@ impl Mounted {
         matches!(self.fstype.as_str(), "nfs" | "nfs4")
     }
 
-    /// Whether this is a mount of the whole export. The kernel leaves a `/` out at its end (`nfs_path` in fs/nfs/namespace.c),
-    /// as the comparison of paths does.
+    /// Whether this is a mount of the whole export. The kernel leaves a `/` out at its end (`nfs_path` in
+    /// fs/nfs/namespace.c), as the comparison of paths does.
     pub fn is_export(&self, export: &str) -> bool {
         self.is_nfs() && self.source == Path::new(export)
     }

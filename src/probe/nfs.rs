@@ -1,5 +1,5 @@
-//! Whether an NFS server answers, and whether what is mounted from it does, each within a bound: a server that is gone, or
-//! hangs, must not hang volinit. Asks, and changes nothing.
+//! Whether an NFS server answers, and whether what is mounted from it does, each within a bound: a server that is gone,
+//! or hangs, must not hang volinit. Asks, and changes nothing.
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,27 +26,36 @@ const LOOK: Duration = Duration::from_millis(1);
 pub fn answer(path: &Path) -> io::Result<Option<Metadata>> {
     let asked = path.to_owned();
     within(ANSWER, move || {
-        // stat(2) may be answered from memory; what is free the client asks for each time (nfs_statfs in fs/nfs/super.c).
+        // stat(2) may be answered from memory; what is free is asked for each time (nfs_statfs in fs/nfs/super.c).
         statvfs(&asked)?;
         fs::symlink_metadata(&asked)
     })
 }
 
-/// Does `work` in a thread of its own; `None` where that takes longer. It may never end: where it waits for an NFS server it
-/// is killed with the process (nfs(5): only SIGKILL interrupts a pending operation).
+/// Does `work` in a thread of its own; `None` where that takes longer. It may never end: where it waits for an NFS server
+/// it is killed with the process (nfs(5): only SIGKILL interrupts a pending operation).
 pub fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<Option<T>> {
+    let slot = Arc::new(Mutex::new(None));
+    let filled = Arc::clone(&slot);
+    let ended = ends(limit, Box::new(move || *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(work())))?;
+    let taken = if ended { slot.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
+    taken.transpose()
+}
+
+/// The part of [`within`] that is the same for all work, which is compiled once.
+fn ends(limit: Duration, work: Box<dyn FnOnce() + Send>) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
     let worker = thread::Builder::new().spawn(work)?;
     while !worker.is_finished() {
         if Instant::now() >= deadline {
-            return Ok(None);
+            return Ok(false);
         }
         thread::sleep(LOOK);
     }
-    worker.join().unwrap_or_else(|_| Err(io::Error::other("the thread that asked it panicked"))).map(Some)
+    Ok(true)
 }
 
 /// How a server was found.
@@ -122,11 +132,11 @@ impl Server {
     }
 }
 
-/// Calls the NULL procedure of the NFS program; whatever the server says to that, it answers. An error says whether there
-/// was a connection.
+/// Calls the NULL procedure of the NFS program; whatever the server says to that, it answers. An error says whether
+/// there was a connection.
 fn ask(address: &SocketAddr, limit: Duration) -> Result<(), (bool, io::Error)> {
-    /// RFC 5531: the mark of a record of 0x28 bytes, which is the last; its number, a call, RPC version 2, the program 100003
-    /// in version 3, procedure 0, and neither credentials nor a verifier.
+    /// RFC 5531: the mark of a record of 0x28 bytes, which is the last; its number, a call, RPC version 2, the program
+    /// 100003 in version 3, procedure 0, and neither credentials nor a verifier.
     const CALL: [u32; 11] = [0x8000_0028, 0x766f_6c69, 0, 2, 100_003, 3, 0, 0, 0, 0, 0];
     let mut stream = TcpStream::connect_timeout(address, limit).map_err(|error| (false, error))?;
     let mut talk = || {

@@ -107,8 +107,7 @@ pub struct News<'a> {
 impl<'a> News<'a> {
     fn of(targets: &[Target], published: &'a [Published<'a>], withdrawn: &[&'a Volume]) -> Result<News<'a>> {
         // An export that is mounted when something asks for it may not be.
-        let (mounted, waiting): (Vec<_>, Vec<_>) = published.iter().partition(|published| published.stands);
-        let withdrawn: Vec<_> = withdrawn.iter().copied().chain(waiting.iter().map(|waits| waits.volume)).collect();
+        let mounted: Vec<_> = published.iter().filter(|published| published.stands).collect();
         let pairs = pairs(&mounted)?;
         for (key, value) in &pairs {
             let wrong = targets.iter().find_map(|target| carried::value(target, value).err());
@@ -118,7 +117,7 @@ impl<'a> News<'a> {
         }
         let keys = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
         let keys = keys.filter(|key| !pairs.contains_key(*key)).cloned().collect();
-        Ok(News { mounted, withdrawn, pairs, keys })
+        Ok(News { mounted, withdrawn: withdrawn.to_vec(), pairs, keys })
     }
 
     /// A file for each volume, at the `path` of its name: what `content` says of one that is mounted, and none of one that

@@ -152,7 +152,8 @@ impl MountUnit<'_> {
         Ok(text)
     }
 
-    /// The config's options and what the kind adds, once. `noauto` is fstab's word: a unit says it by having no `[Install]`.
+    /// The config's options and what the kind adds, once. `noauto` is fstab's word: a unit says it by having no
+    /// `[Install]`.
     fn options(&self) -> String {
         let mut options: Vec<&str> = self.options.iter().map(String::as_str).filter(|said| *said != "noauto").collect();
         options.extend(self.kind.option().filter(|own| !options.contains(own)));
