@@ -82,7 +82,7 @@ lint: ## Check the format, clippy, the documentation, and the licences of what i
 	@packaging/cargo-deny.sh check bans licenses sources
 	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
 	@# --all-targets leaves out those with `test = false`.
-	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test packages --test powercut --test story --quiet -- -D warnings
+	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test nfs_story --test packages --test powercut --test story --quiet -- -D warnings
 	cargo clippy --locked --target $(TARGET) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
 
@@ -140,6 +140,7 @@ powercut:
 test-vm: deps ## Boot real machines, with systemd and cloud-init, on disks that are late, wrong, broken, grown; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "make test-vm: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
 	@$(MAKE) boots
+	cargo test $(CARGO_ARGS) --test nfs_story -- --nocapture
 	@$(MAKE) telling
 
 # The same without a look at what is installed.

@@ -67,7 +67,7 @@ impl Image {
     pub fn payload(&self, name: &str) -> Payload {
         let folder = self.folder.join(format!("{name}.payload"));
         fs::create_dir(&folder).unwrap();
-        Payload { folder }
+        Payload { folder, wire: None }
     }
 }
 
@@ -80,6 +80,9 @@ fn script(arguments: &[&Path]) {
 /// A tree of files that is copied over the root before systemd starts.
 pub struct Payload {
     pub folder: PathBuf,
+    /// The two ends, this machine's first, of a wire to one other machine. Without it a network card is in a network with
+    /// the host.
+    wire: Option<[PathBuf; 2]>,
 }
 
 impl Payload {
@@ -108,11 +111,19 @@ impl Payload {
     /// A network in which this machine is 10.0.2.2, and network-online.target is what it says.
     pub fn network(&self) -> &Payload {
         // The address that QEMU gives by DHCP, without asking for it: that takes seconds.
-        self.write(
-            NETWORK,
-            "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\n\
-             IPv6AcceptRA=no\n",
-        );
+        self.card("Address=10.0.2.15/24\nGateway=10.0.2.2")
+    }
+
+    /// A network of two machines, in which this one has this address; each is told how the other's end is called. Who takes
+    /// the place of a machine that is gone has its end.
+    pub fn wired(&mut self, image: &Image, address: &str, [own, other]: [&str; 2]) -> &Payload {
+        self.wire = Some([own, other].map(|end| image.folder.join(end).with_extension("wire")));
+        self.card(&format!("Address={address}/24"))
+    }
+
+    fn card(&self, address: &str) -> &Payload {
+        let text = format!("[Match]\nName=eth0\n[Network]\n{address}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n");
+        self.write(NETWORK, &text);
         for (target, unit) in [("multi-user", "networkd"), ("network-online", "networkd-wait-online")] {
             let service = format!("systemd-{unit}.service");
             let link = format!("/etc/systemd/system/{target}.target.wants/{service}");
@@ -209,9 +220,18 @@ impl Machine {
             option("-device", format!("pcie-root-port,id={port},chassis={number},slot={number}"));
         }
         if payload.folder.join(NETWORK.trim_start_matches('/')).exists() {
-            option("-netdev", "user,id=net".into());
+            let (net, mac) = match &payload.wire {
+                None => ("user,id=net".to_owned(), "52:54:00:12:34:56"),
+                Some([own, other]) => {
+                    let _ = fs::remove_file(own);
+                    let ends = format!("local.path={},remote.path={}", own.display(), other.display());
+                    let net = format!("dgram,id=net,local.type=unix,remote.type=unix,{ends}");
+                    (net, if own < other { "52:54:00:00:00:01" } else { "52:54:00:00:00:02" })
+                }
+            };
+            option("-netdev", net);
             // An empty romfile: nothing boots from the network, and looking for something takes time.
-            option("-device", "virtio-net-pci,netdev=net,romfile=".into());
+            option("-device", format!("virtio-net-pci,netdev=net,mac={mac},romfile="));
         }
         for Disk { serial, file, nvme } in disks {
             let content = json!({

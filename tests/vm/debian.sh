@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes, once, the disk of a real Debian 12 that tests/vm boots where systemd itself is what is tested: systemd, udev,
-# cloud-init and PostgreSQL from Debian's packages, under Debian's cloud kernel, and a small initramfs.
+# cloud-init, and what is put on volumes, from Debian's packages, under Debian's cloud kernel, and a small initramfs.
 #
 #     debian.sh DIR                  makes DIR/debian.img (ext4), DIR/debian.cpio and DIR/kernel, unless they are there
 #     debian.sh DIR PAYLOAD OUT      then OUT, the initramfs of one run: what is in the folder PAYLOAD is copied over
@@ -22,7 +22,7 @@ root=$work/root
 pack() { (cd "$1" && find . | cpio --quiet --create --format newc --owner 0:0); }
 
 packages=systemd,systemd-sysv,udev,dbus,kmod,util-linux,mount,e2fsprogs,xfsprogs,btrfs-progs,iproute2,procps
-packages+=,cloud-init,postgresql
+packages+=,cloud-init,postgresql,nfs-common,nfs-kernel-server,redis-server
 
 # The slow part, a tar of its own: a change below does not fetch anything again.
 debootstrap() {
@@ -64,6 +64,7 @@ image() {
     for unit in "${masked[@]}"; do ln -sf /dev/null "$etc/$unit"; done
     # Installed, and started by who needs it.
     rm -f "$root"/usr/lib/systemd/system/multi-user.target.wants/dbus.service
+    rm -f "$etc"/{multi-user,remote-fs,sockets}.target.wants/{nfs-client.target,nfs-server.service,redis-server.service,rpcbind.s*}
     printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf"
     # A test's shell: it is there before anything else, and outlives what fails.
     install "$here/agent" "$root/usr/local/sbin/agent"
