@@ -56,7 +56,8 @@ fn mount(volume: &Volume, export: &str, at: &Path, root: &Root, deadline: Instan
     fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
     let mut options: Vec<&str> = volume.mount.options.iter().map(String::as_str).collect();
     options.retain(|option| !is_for_fstab(option));
-    // Once, and not in the background: the last one counts (nfs(5)), and who waits is volinit.
+    // Once, and not in the background, since who waits is volinit: of these the last one counts (nfs-utils,
+    // utils/mount/parse_opt.c: po_rightmost, po_get).
     options.extend(["fg", "retry=0"]);
     let running = progress::start(mounting);
     let ended = run_until("mount.nfs", &[export, &at.display().to_string(), "-o", &options.join(",")], deadline)?;
