@@ -51,6 +51,7 @@ help: ## List what can be made
 deps: ## Install Debian's packages that the tests need, where one is missing
 	@packaging/deps.sh $(TEST_NEEDS)
 	@packaging/moto.sh $(TARGET_DIR)/moto
+	@packaging/checkers.sh $(TARGET_DIR)/checkers
 
 .PHONY: build
 build: ## Build volinit with debug information: target/*/debug/volinit

@@ -97,6 +97,25 @@ fn others_volumes_are_left_alone() {
     assert_eq!(machine.run("docker volume ls --quiet"), "");
 }
 
+/// The stack file that ships, as `docker stack deploy` and the swarm take it. It is not run: a swarm's own network and its
+/// ports take what the machine's kernel need not have.
+#[test]
+fn the_stack_file_asks_for_the_label_and_the_volume() {
+    let mut machine = Machine::new();
+    machine.write("/etc/docker/daemon.json", THEIRS);
+    machine.starts_dockerd();
+    machine.run("docker swarm init --advertise-addr 127.0.0.1");
+    machine.write("/stack.yaml", include_str!("../../cloud-config/swarm/stack.yaml"));
+    machine.run("docker stack deploy --resolve-image never --compose-file /stack.yaml story");
+    let asks = |machine: &mut Machine, what: &str| {
+        machine.run(&format!("docker service inspect --format '{{{{json .Spec.TaskTemplate.{what}}}}}' story_stateful"))
+    };
+    assert_eq!(asks(&mut machine, "Placement.Constraints"), "[\"engine.labels.redis == vol-5afc0745\"]\n");
+    let mounts = "[{\"Type\":\"volume\",\"Source\":\"foobarstore\",\"Target\":\"/data\",\"VolumeOptions\":{}}]\n";
+    assert_eq!(asks(&mut machine, "ContainerSpec.Mounts"), mounts);
+    assert_eq!(machine.run("docker volume ls --quiet"), "", "the stack makes no volume");
+}
+
 /// dockerd runs: it makes the volume, and has the label once it is reloaded.
 fn is_published(machine: &mut Machine) -> String {
     let said = machine.types("volinit up");
