@@ -249,6 +249,61 @@ fn a_failure_is_told_with_its_reason() {
     assert!(told.param("UniqueId").unwrap().starts_with("i-0a refused: "), "{told:?}");
 }
 
+/// Story 5: a stack's node as cloud-config/cloudformation has it. Its volume was made from a snapshot of a smaller one;
+/// then the stack makes it larger once more, and cfn-hup runs its hook while the service writes.
+#[test]
+fn a_stack_s_volume_comes_from_a_snapshot_and_grows_while_it_is_in_use() {
+    let region = Region::new();
+    region.volume(VOL).snapshot("snap-0123456789abcdef0");
+    let file = region.file(VOL);
+    rig::tool(["mkfs.xfs", "-q", "-d", "size=512m", file.to_str().unwrap()]);
+    let eni = "eni-0123456789abcdef0";
+    region.cloud.interface(eni, ZONE);
+    let node = region.node("i-0a");
+    let template = include_str!("../../cloud-config/cloudformation/node.yaml");
+    let config = template.split("content: |\n").nth(1).unwrap().split("runcmd:").next().unwrap();
+    let config = config.replace("${DataVolume}", VOL).replace("${Interface}", eni);
+    node.rig.config(&config.replace("${AWS::StackName}", "prod"));
+
+    let up = node.volinit(&["up"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+    assert!(up.out.contains("mounted at ") && up.out.contains("grown to 1 GiB"), "{up:?}");
+    assert_eq!(region.cloud.owner(eni).as_deref(), Some("i-0a"));
+    let told = &region.cloud.calls_of("SignalResource")[0];
+    assert_eq!(told.param("Status").unwrap(), "SUCCESS");
+
+    let at = node.at("/data/postgres");
+    let mount = |node: &node::Node<'_>| node.shell(&format!("grep ' {at} ' /proc/self/mountinfo"));
+    let before = mount(&node);
+    // Writes until it is told to end, and says how many rows it has written.
+    let script = format!("exec 3>>{at}/rows; n=0; while [ ! -e {at}/end ]; do echo $((n += 1)) >&3; done; echo $n");
+    let service = node.inside(&["bash", "-ec", &script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    node.shell(&format!("until [ -s {at}/rows ]; do sleep 0.1; done"));
+
+    let hook = include_str!("../../cloud-config/cloudformation/cfn-hup.yaml");
+    let action = hook.split("action=").nth(1).unwrap().lines().next().unwrap();
+    let action: Vec<&str> = action.split(' ').skip(1).collect();
+    // ModifyVolume, as the stack's update does it. The kernel is yet to see it: the hook fails, and cfn-hup tries again.
+    region.cloud.edit_volume(VOL, |volume| volume.gib = 2);
+    let config = node.rig.read("/etc/volinit/volinit.yaml");
+    node.rig.config(&config.replace("attach: true", "attach: true, timeout: 2s"));
+    assert_eq!(node.volinit(&action).code, Some(1));
+    node.rig.config(&config);
+    region.grows(VOL, 2 << 30);
+    let grow = node.volinit(&action);
+    assert!(grow.code == Some(0) && grow.out.contains("grown to 2 GiB"), "{grow:?}");
+    assert_eq!(mount(&node), before, "it was mounted anew");
+
+    node.shell(&format!("touch {at}/end"));
+    let ended = service.wait_with_output().unwrap();
+    let wrote = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success());
+    assert_eq!(node.shell(&format!("tail -n 1 {at}/rows")), wrote);
+    assert_eq!(node.shell(&format!("wc -l <{at}/rows")), wrote);
+    let size = node.shell(&format!("df --block-size=1M --output=size {at} | tail -n 1"));
+    assert!(size.trim().parse::<u64>().unwrap() > 1900, "{size}");
+}
+
 #[test]
 fn no_secret_is_in_any_log() {
     let region = Region::new();
