@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(config superblock superblock_patched intent fleet swarm template mountinfo nvme)
+all=(config superblock superblock_patched intent fleet swarm template mountinfo nvme targets)
 seconds=${1:?fuzz/run.sh: say short, or how many seconds for each target}
 shift
 [ $# -gt 0 ] || set -- "${all[@]}"

@@ -1,5 +1,5 @@
-//! What the schedulers make of a volume that is up: volinit as it ships, on a machine whose root is an overlay over this
-//! one, so that paths are as they will be and nothing outside it is touched.
+//! What the schedulers make of a volume that is up: volinit as it ships, on a machine whose root is an overlay over
+//! this one, so that paths are as they will be and nothing outside it is touched.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
 mod rig;
@@ -68,8 +68,8 @@ print(re.compile(r"on\s+(/dcos/volume\d+)\s+", re.M | re.I).findall(mounts))'
     );
 }
 
-/// Every target at once, on a machine whose `systemctl` is a stand-in that says that all of them run: who reads its files
-/// again hears of it once, and a second run starts nothing.
+/// Every target at once, on a machine whose `systemctl` is a stand-in that says that all of them run: who reads its
+/// files again hears of it once, and a second run starts nothing.
 #[test]
 fn who_runs_is_told_once() {
     let mut rig = Rig::new();

@@ -13,8 +13,8 @@
 //! way to take a key back; so does an `eni` and a `signal`. With `--config FILE` only those files are read, merged in their order.
 //!
 //! `files` finds and reads, `tree` parses and merges, `cursor` and `decode` turn the tree into
-//! [`schema::Config`] by the rules of `value`, `ec2`, `mkfs` and [`template`], `check` looks across entries (`carried` is the
-//! table of what each target takes), and `position` and `problem` say where it went wrong.
+//! [`schema::Config`] by the rules of `value`, `ec2`, `mkfs` and [`template`], `check` looks across entries (`carried`
+//! is the table of what each target takes), and `position` and `problem` say where it went wrong.
 
 pub(crate) mod carried;
 mod check;

@@ -20,17 +20,16 @@ const CONFIG: &str = "/etc/ecs/ecs.config";
 pub fn files(root: &Root, news: &News<'_>) -> Result<Vec<File>> {
     let text = merge(files::read(root, Path::new(CONFIG))?.as_deref(), &news.pairs, &news.keys)
         .with_context(|| format!("merging {}", root.path(CONFIG).display()))?;
-    Ok(vec![File::of(CONFIG, text)])
+    Ok(vec![File::of(CONFIG.to_owned(), text)])
 }
 
 /// ecs.config with these attributes, and without those of the `withdrawn` keys; `None` where no file need be.
-#[doc(hidden)] // for the fuzzer
 pub fn merge(
     text: Option<&str>,
     pairs: &BTreeMap<String, String>,
     withdrawn: &BTreeSet<String>,
 ) -> Result<Option<String>> {
-    envfile::merge(text, "ECS_INSTANCE_ATTRIBUTES", "{}", |value| match value.trim() {
+    envfile::merge(text, "ECS_INSTANCE_ATTRIBUTES", "{}", &|value| match value.trim() {
         "" if pairs.is_empty() => Ok(value.to_owned()),
         "" => attributes("{}", pairs, withdrawn),
         _ => attributes(value, pairs, withdrawn),
@@ -150,6 +149,17 @@ mod tests {
         assert!(made.ends_with(&format!("\nECS_INSTANCE_ATTRIBUTES={new}\n")), "{made}");
         assert_eq!(merge(Some(&made), &BTreeMap::new(), &keys).unwrap(), None);
         assert_eq!(merge(Some("ECS_CLUSTER=x\n"), &map(&[]), &keys).unwrap().unwrap(), "ECS_CLUSTER=x\n");
+    }
+
+    #[test]
+    fn quotes_around_the_line_cannot_hold_it() {
+        let error = merge(Some("ECS_INSTANCE_ATTRIBUTES=\"\"\n"), &map(&[("a", "b")]), &BTreeSet::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"its line "ECS_INSTANCE_ATTRIBUTES=\"\"" is in quotes, which "{\"a\":\"b\"}" cannot be: take them off"#
+        );
+        let single = merge(Some("ECS_INSTANCE_ATTRIBUTES='{}'\n"), &map(&[("a", "b")]), &BTreeSet::new()).unwrap();
+        assert_eq!(single.unwrap(), "ECS_INSTANCE_ATTRIBUTES='{\"a\":\"b\"}'\n");
     }
 
     #[test]

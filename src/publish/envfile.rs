@@ -1,5 +1,5 @@
-//! Files of `NAME=value` lines, as systemd's `EnvironmentFile=` reads them: one variable merged into what others wrote, and
-//! files of our own. Pure.
+//! Files of `NAME=value` lines, as systemd's `EnvironmentFile=` reads them: one variable merged into what others wrote,
+//! and files of our own. Pure.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ pub(super) fn merge(
     text: Option<&str>,
     name: &str,
     earlier: &str,
-    change: impl FnOnce(&str) -> Result<String>,
+    change: &dyn Fn(&str) -> Result<String>,
 ) -> Result<Option<String>> {
     let existing = text.unwrap_or_default();
     let Some(Line { place, value }) = last(existing, name)? else {
@@ -30,6 +30,10 @@ pub(super) fn merge(
         return Ok(Some(format!("{existing}{gap}{OURS}{name}={value}\n")));
     };
     let changed = change(&existing[value.clone()])?;
+    let quote = existing[..value.start].chars().next_back().filter(|before| "\"'".contains(*before));
+    if quote.is_some_and(|quote| changed.contains(quote)) {
+        bail!("its line {:?} is in quotes, which {changed:?} cannot be: take them off", existing[place].trim());
+    }
     let (before, after) = (&existing[..place.start], &existing[place.end..]);
     if changed == earlier
         && let Some(before) = before.strip_suffix(OURS)
@@ -108,12 +112,12 @@ mod tests {
     use super::*;
 
     fn add(text: Option<&str>, earlier: &str) -> Result<Option<String>> {
-        merge(text, "A", earlier, |value| Ok(if value.is_empty() { "ours".into() } else { format!("{value};ours") }))
+        merge(text, "A", earlier, &|value| Ok(if value.is_empty() { "ours".into() } else { format!("{value};ours") }))
     }
 
     fn remove(text: &str, earlier: &str) -> Option<String> {
         let without = |value: &str| Ok(value.replace(";ours", "").replace("ours", ""));
-        merge(Some(text), "A", earlier, without).unwrap()
+        merge(Some(text), "A", earlier, &without).unwrap()
     }
 
     #[test]
@@ -142,8 +146,8 @@ mod tests {
         assert_eq!(remove(&ours, "e"), None);
         assert_eq!(remove(&format!("B=1\n{ours}C=2\n"), "e").as_deref(), Some("B=1\nC=2\n"));
         // Nothing to say, nothing said.
-        assert_eq!(merge(None, "A", "e", |value| Ok(value.to_owned())).unwrap(), None);
-        assert_eq!(merge(Some(""), "A", "e", |value| Ok(value.to_owned())).unwrap().as_deref(), Some(""));
+        assert_eq!(merge(None, "A", "e", &|value| Ok(value.to_owned())).unwrap(), None);
+        assert_eq!(merge(Some(""), "A", "e", &|value| Ok(value.to_owned())).unwrap().as_deref(), Some(""));
     }
 
     #[test]
@@ -154,8 +158,8 @@ mod tests {
         }
     }
 
-    /// Read back by systemd itself, which takes the files of environment.d(5) as it takes an `EnvironmentFile=`. There it
-    /// expands `$`, so that its escape is held against the rule alone.
+    /// Read back by systemd itself, which takes the files of environment.d(5) as it takes an `EnvironmentFile=`. There
+    /// it expands `$`, so that its escape is held against the rule alone.
     #[test]
     fn systemd_reads_what_is_written() {
         let folder = tempfile::tempdir().unwrap();

@@ -29,7 +29,7 @@ pub struct File {
 
 impl File {
     /// A file with this text, or none.
-    pub(super) fn of(path: &str, text: Option<String>) -> File {
+    pub(super) fn of(path: String, text: Option<String>) -> File {
         File { path: path.into(), content: text.map_or(Content::Absent, Content::Text) }
     }
 }

@@ -1,6 +1,6 @@
 //! What fleet is told: the metadata pairs in `/etc/fleet/fleet.conf` and in a drop-in of `fleet.service`, each
-//! merged into what others say there. A fleet that runs is told to read fleet.conf again, and never restarted: that would
-//! take every unit off the node.
+//! merged into what others say there. A fleet that runs is told to read fleet.conf again, and never restarted: that
+//! would take every unit off the node.
 //!
 //! fleet.conf is read as fleet reads it, by rakyll/goini (`ini.go`) and `config/config.go` of coreos/fleet:
 //! keys in any case, the last of several lines counts, quotes only around a whole value, `#` and `;` end a

@@ -37,7 +37,7 @@ pub fn files(root: &Root, News { pairs, keys, .. }: &News<'_>) -> Result<Vec<Fil
         if root.path(attributes).is_file() {
             bail!("{} is a file: make it a folder with a file for each attribute", root.path(attributes).display());
         }
-        let file = |key, text| File::of(&format!("{attributes}/{key}"), text);
+        let file = |key, text| File::of(format!("{attributes}/{key}"), text);
         let there = pairs.iter().map(|(key, value)| file(key, Some(format!("{value}\n"))));
         return Ok(there.chain(keys.iter().map(|key| file(key, None))).collect());
     }
@@ -56,19 +56,18 @@ pub fn files(root: &Root, News { pairs, keys, .. }: &News<'_>) -> Result<Vec<Fil
     }
     let text = merge(files::read(root, Path::new(COMMON))?.as_deref(), &earlier, pairs, keys)
         .with_context(|| format!("merging {}", root.path(COMMON).display()))?;
-    Ok(vec![File::of(COMMON, text)])
+    Ok(vec![File::of(COMMON.to_owned(), text)])
 }
 
-/// The file with these attributes, and without those of the `withdrawn` keys; `None` where no file need be. `earlier` is
-/// what the files before it say, which it stands in for.
-#[doc(hidden)] // for the fuzzer
+/// The file with these attributes, and without those of the `withdrawn` keys; `None` where no file need be. `earlier`
+/// is what the files before it say, which it stands in for.
 pub fn merge(
     text: Option<&str>,
     earlier: &str,
     pairs: &BTreeMap<String, String>,
     withdrawn: &BTreeSet<String>,
 ) -> Result<Option<String>> {
-    envfile::merge(text, VARIABLE, earlier, |value| Ok(pairs::merge(value, (';', ':'), pairs, withdrawn)))
+    envfile::merge(text, VARIABLE, earlier, &|value| Ok(pairs::merge(value, (';', ':'), pairs, withdrawn)))
 }
 
 /// Tells a person what a registered agent takes: by default it does not start with other attributes.
@@ -77,7 +76,7 @@ pub fn tell(root: &Root) {
         log::warn!(
             "the Mesos agent is registered with other attributes than it has now. To register it anew, which ends its \
              tasks: stop it, `rm -f /var/lib/dcos/mesos-resources {latest}`, start it. With \
-             MESOS_RECONFIGURATION_POLICY=additive and attributes that only came, a restart is enough"
+             MESOS_RECONFIGURATION_POLICY=additive and attributes that only came, leave {latest}, and its tasks run on"
         );
     }
 }
@@ -90,8 +89,8 @@ mod tests {
         pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    /// `Attributes::parse()` of Mesos' src/common/attributes.cpp and `values::parse()` of values.cpp: the name, the type
-    /// and the value of each; `None` where the agent ends.
+    /// `Attributes::parse()` of Mesos' src/common/attributes.cpp and `values::parse()` of values.cpp: the name, the
+    /// type and the value of each; `None` where the agent ends.
     fn parse(text: &str) -> Option<Vec<(String, &'static str, String)>> {
         let tokens = text.split([';', '\n']).filter(|token| !token.is_empty());
         let attribute = |token: &str| {

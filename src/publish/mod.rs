@@ -1,7 +1,7 @@
 //! The last phase: systemd is told where the volumes are mounted, the schedulers what they are.
 //!
-//! The renderers ([`mod@unit`], [`template`], one module for each target) write nothing; [`mod@files`] alone writes, and
-//! [`mod@command`] alone starts a process. Nothing here looks at a device: what is to be said was found before.
+//! The renderers ([`mod@unit`], [`template`], a module for each target) write nothing; [`mod@files`] alone writes, and
+//! `command` alone starts a process. Nothing here looks at a device: what is to be said was found before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,6 +34,12 @@ pub mod systemd;
 mod target;
 pub mod template;
 pub mod unit;
+
+/// Those that merge lines of others' files, for the fuzzer.
+#[doc(hidden)]
+pub mod mergers {
+    pub use super::{ecs::merge as ecs, kubernetes::merge as kubernetes, mesos::merge as mesos};
+}
 
 pub use files::{Change, Content, File, What};
 pub use template::{CloudWords, Words};
@@ -83,11 +89,13 @@ impl Published<'_> {
     /// A word that stands for nothing.
     pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
         let Volume { name, metadata, .. } = self.volume;
-        let value = |(key, template): (&String, &String)| {
-            let value = template::expand(template, &self.words);
-            Ok((key.clone(), value.with_context(|| format!("expanding the metadata {key:?} of the volume `{name}`"))?))
-        };
-        metadata.iter().map(value).collect()
+        let mut expanded = BTreeMap::new();
+        for (key, template) in metadata {
+            let value = template::expand(template, &self.words)
+                .with_context(|| format!("expanding the metadata {key:?} of the volume `{name}`"))?;
+            expanded.insert(key.clone(), value);
+        }
+        Ok(expanded)
     }
 }
 
@@ -115,18 +123,27 @@ impl<'a> News<'a> {
                 bail!("the metadata {key:?} is {value:?}: {message}");
             }
         }
-        let keys = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
-        let keys = keys.filter(|key| !pairs.contains_key(*key)).cloned().collect();
+        let all = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
+        let mut keys = BTreeSet::new();
+        keys.extend(all.filter(|key| !pairs.contains_key(*key)).cloned());
         Ok(News { mounted, withdrawn: withdrawn.to_vec(), pairs, keys })
     }
 
-    /// A file for each volume, at the `path` of its name: what `content` says of one that is mounted, and none of one that
-    /// is withdrawn.
-    fn each(&self, path: fn(&str) -> String, content: fn(&Published<'_>) -> Result<Content>) -> Result<Vec<File>> {
-        let file = |volume: &Volume, content| File { path: path(&volume.name).into(), content };
-        let there = self.mounted.iter().map(|published| Ok(file(published.volume, content(published)?)));
-        let gone = self.withdrawn.iter().map(|volume| Ok(file(volume, Content::Absent)));
-        there.chain(gone).collect()
+    /// A file for each volume, its name between these two: with the `text` of one that is mounted, where that has one,
+    /// and none of one that is withdrawn.
+    fn each(
+        &self,
+        (before, after): (&str, &str),
+        text: fn(&Published<'_>) -> Result<Option<String>>,
+    ) -> Result<Vec<File>> {
+        let mut files = Vec::new();
+        for published in &self.mounted {
+            files.push(File::of(format!("{before}{}{after}", published.volume.name), text(published)?));
+        }
+        for volume in &self.withdrawn {
+            files.push(File::of(format!("{before}{}{after}", volume.name), None));
+        }
+        Ok(files)
     }
 }
 
@@ -217,16 +234,15 @@ pub fn publish(
     mounted: &[Published<'_>],
     withdrawn: &[&Volume],
 ) -> Result<Vec<Change>> {
-    let outstanding = || -> Result<(Vec<Part<'_>>, BTreeSet<String>, Result<()>)> {
-        let (mut parts, whole) = parts(root, targets, mounted, withdrawn)?;
-        let mut due = Lock::due(root)?;
-        let mut pending = Vec::new();
-        for part in &parts {
-            pending.push(!files::pending(root, &part.files)?.is_empty());
+    let outstanding = || -> Result<(Vec<Part<'_>>, Vec<String>, Result<()>)> {
+        let (all, whole) = parts(root, targets, mounted, withdrawn)?;
+        let (mut due, mut parts) = (Lock::due(root)?, Vec::new());
+        for part in all {
+            if !files::pending(root, &part.files)?.is_empty() {
+                due.extend(part.hear.iter().cloned());
+                parts.push(part);
+            }
         }
-        let mut pending = pending.into_iter();
-        parts.retain(|_| pending.next().is_some_and(|pending| pending));
-        due.extend(parts.iter().flat_map(|part| part.hear.iter().cloned()));
         Ok((parts, due, whole))
     };
     let (parts, due, whole) = outstanding()?;
@@ -247,7 +263,7 @@ pub fn publish(
             Err(error) => whole = whole.and(Err(error)),
         }
     }
-    let settled = lock.settle(root, targets, due);
+    let settled = lock.settle(root, targets, &due);
     whole.and(settled).map(|()| changes)
 }
 
@@ -294,7 +310,16 @@ fn pairs(mounted: &[&Published<'_>]) -> Result<BTreeMap<String, String>> {
     Ok(pairs)
 }
 
-/// JSON as a file of ours has it. Its keys are in the order of the alphabet.
+/// An object of JSON; its keys are in the order of the alphabet.
+fn object(pairs: impl IntoIterator<Item = (String, String)>) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    for (key, value) in pairs {
+        object.insert(key, value.into());
+    }
+    object.into()
+}
+
+/// JSON as a file of ours has it.
 fn json(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).expect("any Value is JSON") + "\n"
 }
@@ -308,7 +333,7 @@ impl Lock {
     /// The line of systemd itself; the targets have their own ([`target::hear`]).
     const SYSTEMD: &str = "systemd";
 
-    fn due(root: &Root) -> Result<BTreeSet<String>> {
+    fn due(root: &Root) -> Result<Vec<String>> {
         let text = files::read(root, Self::PATH.as_ref())?.unwrap_or_default();
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -320,8 +345,8 @@ impl Lock {
         Ok(Lock(lock))
     }
 
-    fn remember(&mut self, due: &BTreeSet<String>) -> Result<()> {
-        let text: String = due.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    fn remember(&mut self, due: &[String]) -> Result<()> {
+        let text = due.join("\n");
         let mut write = || {
             self.0.set_len(0)?;
             self.0.rewind()?;
@@ -331,19 +356,20 @@ impl Lock {
     }
 
     /// Tells all of them, systemd first, since units of theirs may have changed. A target that cannot be told keeps no
-    /// other from hearing.
-    fn settle(&mut self, root: &Root, targets: &[Target], mut due: BTreeSet<String>) -> Result<()> {
-        let mut told = Ok(());
-        if due.contains(Self::SYSTEMD) {
+    /// other from hearing. Who is in the config no more is told no more.
+    fn settle(&mut self, root: &Root, targets: &[Target], due: &[String]) -> Result<()> {
+        if due.iter().any(|line| line == Self::SYSTEMD) {
             systemd::daemon_reload(root)?;
-            due.remove(Self::SYSTEMD);
         }
-        // Who is in the config no more is not told any more.
-        let mut left = BTreeSet::new();
+        let mut told = Ok(());
+        let mut left = Vec::new();
         for target in targets {
-            for line in target::hear(target).into_iter().filter(|line| due.contains(line)) {
-                if let Err(error) = target::tell(target, root) {
-                    left.insert(line);
+            for line in target::hear(target) {
+                if line != Self::SYSTEMD
+                    && due.contains(&line)
+                    && let Err(error) = target::tell(target, root)
+                {
+                    left.push(line);
                     told = told.and(Err(error));
                 }
             }

@@ -1,40 +1,32 @@
-//! What the client of Nomad is told: the volume's metadata, and its mount as a host volume, in a file of volinit's own in
-//! the folder of its config, of which it merges all (`client.meta`, `client.host_volume`).
-
-use std::fmt::Write as _;
+//! What the client of Nomad is told: the volume's metadata, and its mount as a host volume, in a file of volinit's own
+//! in the folder of its config, of which it merges all (`client.meta`, `client.host_volume`).
 
 use anyhow::Result;
 
-use super::News;
-use super::files::{Content, File};
+use super::files::File;
 use super::unit::MARKER;
+use super::{News, Published};
 
 /// What reads the files when it starts, and then only.
 pub const SERVICES: [&str; 1] = ["nomad.service"];
 
 /// A file for each volume.
 pub fn files(news: &News<'_>) -> Result<Vec<File>> {
-    news.each(
-        |name| format!("/etc/nomad.d/volinit-{name}.hcl"),
-        |published| {
-            let name = &published.volume.name;
-            let mut meta = String::new();
-            for (key, value) in published.metadata()? {
-                writeln!(meta, "    {} = {}", string(&key), string(&value))
-                    .expect("a String takes what is written to it");
-            }
-            let meta = if meta.is_empty() { meta } else { format!("  meta {{\n{meta}  }}\n") };
-            Ok(Content::Text(format!(
-                "{MARKER} for the volume `{name}`.\nclient {{\n{meta}  host_volume {} {{\n    path = {}\n  }}\n}}\n",
-                string(name),
-                string(&published.volume.mount.at.to_string()),
-            )))
-        },
-    )
+    news.each(("/etc/nomad.d/volinit-", ".hcl"), text)
 }
 
-/// A string of HCL, 1 or 2: neither of them reads `\u0024{` as the beginning of an expression, and the first, which Nomad
-/// reads its own config by, knows no `$${`.
+fn text(published: &Published<'_>) -> Result<Option<String>> {
+    let name = &published.volume.name;
+    let mut text = format!("{MARKER} for the volume `{name}`.\nclient {{\n  meta {{\n");
+    for (key, value) in published.metadata()? {
+        text = format!("{text}    {} = {}\n", string(&key), string(&value));
+    }
+    let at = published.volume.mount.at.to_string();
+    Ok(Some(format!("{text}  }}\n  host_volume {} {{\n    path = {}\n  }}\n}}\n", string(name), string(&at))))
+}
+
+/// A string of HCL, 1 or 2: neither of them reads `\u0024{` as the beginning of an expression, and the first, which
+/// Nomad reads its own config by, knows no `$${`.
 fn string(text: &str) -> String {
     let text = text.replace('\\', r"\\").replace('"', r#"\""#);
     format!("\"{}\"", text.replace("${", r"\u0024{").replace("%{", r"\u0025{"))

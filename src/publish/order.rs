@@ -6,9 +6,10 @@
 //! be a cycle.
 //!
 //! It is the mount that is before local-fs.target or remote-fs.target, and waits for volinit. Were the service before
-//! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for ever.
-//! The services that are told of the volumes do wait for the service: they start when the metadata of a volume that came
-//! has been written, and that of one that did not has been taken back.
+//! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for
+//! ever. The services that are told of the volumes do wait for the service: they start when the metadata of a volume
+//! that came has been written, and that of one that did not has been taken back. Of several that do not come they wait
+//! until none is at a further attempt, between two of which there are the seconds of `RestartSec=`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A list of pairs with `pairs` in it: each in the place of the pair of the same key, or at the end; those of `withdrawn`
-/// keys gone. What is no pair is kept: it is somebody's. `between` are what divides two pairs, and a key from its value.
+/// A list of pairs with `pairs` in it: each in the place of the pair of the same key, or at the end; those of
+/// `withdrawn` keys gone. What is no pair is kept: it is somebody's. `between` are what divides two pairs, and a key
+/// from its value.
 pub(super) fn merge(
     existing: &str,
     between: (char, char),

@@ -1,6 +1,6 @@
 //! A program of the user's that is told of the volumes: all that is known of each, as JSON on its standard input.
-//! What it was told is under /run, a file for each volume, so that it is started when there is news and not before; it is
-//! told of all of them each time, also of those of other runs. It is started without a shell.
+//! What it was told is under /run, a file for each volume, so that it is started when there is news and not before; it
+//! is told of all of them each time, also of those of other runs. It is started without a shell.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Seek as _, Write as _};
@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Map, Value};
 
-use super::files::{self, Content, File};
-use super::{News, command, json};
+use super::files::{self, File};
+use super::{News, command, json, object};
 use crate::root::Root;
 
 /// Where what this program was told is remembered. Its arguments may be any text, which a file's name may not.
@@ -24,10 +24,7 @@ pub fn folder(command: &[String]) -> String {
 /// What it is to be told of each volume.
 pub fn files(command: &[String], news: &News<'_>) -> Result<Vec<File>> {
     let folder = folder(command);
-    let file = |name: &str, volume: Value| File {
-        path: Path::new(&folder).join(format!("{name}.json")),
-        content: Content::Text(json(&volume)),
-    };
+    let file = |name: &str, volume: &Value| File::of(format!("{folder}/{name}.json"), Some(json(volume)));
     let mut files = Vec::new();
     for published in &news.mounted {
         let mut volume = Map::new();
@@ -36,12 +33,13 @@ pub fn files(command: &[String], news: &News<'_>) -> Result<Vec<File>> {
             volume.insert(fact.to_owned(), size.map_or_else(|| value.into(), |size| size.0.into()));
         }
         volume.insert("state".to_owned(), "mounted".into());
-        volume.insert("metadata".to_owned(), published.metadata()?.into_iter().collect());
-        files.push(file(&published.volume.name, volume.into()));
+        volume.insert("metadata".to_owned(), object(published.metadata()?));
+        files.push(file(&published.volume.name, &volume.into()));
     }
     for volume in &news.withdrawn {
-        let (name, at) = (&volume.name, volume.mount.at.to_string());
-        files.push(file(name, Value::from_iter([("state", "withdrawn"), ("name", name), ("mount", &at)])));
+        let at = volume.mount.at.to_string();
+        let gone = [("state", "withdrawn"), ("name", &volume.name), ("mount", &at)];
+        files.push(file(&volume.name, &object(gone.map(|(key, value)| (key.to_owned(), value.to_owned())))));
     }
     Ok(files)
 }

@@ -1,5 +1,5 @@
-//! What systemd is told: that its files have changed, or those of a service that runs. Starts `systemctl`, and only on a
-//! machine that systemd runs.
+//! What systemd is told: that its files have changed, or those of a service that runs. Starts `systemctl`, and only on
+//! a machine that systemd runs.
 
 use std::process::Stdio;
 
@@ -27,8 +27,9 @@ pub fn is_active(root: &Root, unit: &str) -> Result<bool> {
     Ok(runs(root) && output(&line, Stdio::null())?.status.success())
 }
 
-/// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job would wait for the start of
-/// volinit's own unit, which is ordered before it, and that start for us (`job_compare()` in systemd's src/core/job.c).
+/// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job would wait for the start
+/// of volinit's own unit, which is ordered before it, and that start for us (`job_compare()` in systemd's
+/// src/core/job.c).
 pub fn hang_up(root: &Root, unit: &str) -> Result<bool> {
     let active = is_active(root, unit)?;
     if active {

@@ -1,5 +1,5 @@
-//! The targets side by side: who reads what was written, when, and how one that runs hears of a change. What each is told
-//! is in its own module.
+//! The targets side by side: who reads what was written, when, and how one that runs hears of a change. What each is
+//! told is in its own module.
 
 use anyhow::Result;
 
