@@ -41,7 +41,7 @@ pub fn run(folder: &Path) -> ExitCode {
 
 /// The units, in `folder`, and what is wrong with the config or a volume.
 pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
-    let all = |name: &str| link(folder, "multi-user.target.wants", name);
+    let all = |name: &str| link(folder, "multi-user.target.wants", name, name);
     let config = match config::load(root, &[]) {
         Ok(config) => config,
         // It fails, and says why in its status: a failed unit is seen, the kernel's log is not.
@@ -52,13 +52,13 @@ pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
         match boot::generate(root, &config, volume) {
             Ok(of_volume) => {
                 files.extend(of_volume.into_iter().filter_map(|file| moved(file, folder)));
-                // As `systemctl enable` makes it of the drop-in's RequiredBy=.
+                // As `systemctl enable` makes them of the drop-in's RequiredBy= and Also=.
+                if !config.publish.is_empty() {
+                    let told = order::told(&volume.name);
+                    files.push(link(folder, "multi-user.target.wants", "volinit-told@.target", &told));
+                }
                 let requires = format!("{}.requires", unit::name(&volume.mount.at));
-                let template = Path::new(VENDOR).join("volinit@.service");
-                files.push(File {
-                    path: folder.join(requires).join(order::service(&volume.name)),
-                    content: Content::Link(template),
-                });
+                files.push(link(folder, &requires, "volinit@.service", &order::service(&volume.name)));
             }
             Err(failure) => problems.push(format!("{}: {failure}", volume.name)),
         }
@@ -70,8 +70,9 @@ pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
     (files, problems)
 }
 
-fn link(folder: &Path, wants: &str, name: &str) -> File {
-    File { path: folder.join(wants).join(name), content: Content::Link(Path::new(VENDOR).join(name)) }
+/// `name`, which is the package's `unit`, in the folder of who wants or requires it.
+fn link(folder: &Path, by: &str, unit: &str, name: &str) -> File {
+    File { path: folder.join(by).join(name), content: Content::Link(Path::new(VENDOR).join(unit)) }
 }
 
 /// The same in `folder`, in place of /etc/systemd/system; what is to be removed there is not in here.

@@ -21,9 +21,9 @@ struct Machine {
 impl Machine {
     fn new(config: &str) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
-        for unit in ["volinit.service", "volinit@.service"] {
+        for unit in ["volinit.service", "volinit@.service", "volinit-told@.target"] {
             let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit)).unwrap();
-            assert!(text.contains("ExecStart=/usr/bin/volinit up"), "{unit}");
+            assert!(text.contains("ExecStart=/usr/bin/volinit up") || unit.ends_with(".target"), "{unit}");
             // systemd looks whether the program is there.
             machine.write(&format!("units/{unit}"), &text.replace("/usr/bin/volinit", env!("CARGO_BIN_EXE_volinit")));
         }
@@ -286,13 +286,12 @@ fn who_is_told_starts_after_volinit() {
     let (files, problems) = machine.generate();
     assert!(problems.is_empty(), "{problems:?}");
     let before = "Before=dcos-mesos-slave.service dcos-mesos-slave-public.service mesos-slave.service fleet.service\n";
-    for file in
-        ["data-postgres.mount", "volinit@postgres.service.d/50-volinit.conf", "volinit.service.d/50-volinit.conf"]
-    {
+    for file in ["volinit-told@postgres.target.d/50-volinit.conf", "volinit.service.d/50-volinit.conf"] {
         assert!(files.contains(&file.to_owned()), "{files:?}");
         let text = fs::read_to_string(machine.path("units").join(file)).unwrap();
         assert!(text.contains(&format!("\n{before}")), "{file}: {text}");
     }
+    assert!(files.contains(&"multi-user.target.wants/volinit-told@postgres.target".to_owned()), "{files:?}");
     assert_eq!(machine.verify(), "");
 
     let machine = Machine::new(&format!("{NETWORK}signal: {{ stack: prod, resource: Node1 }}\n"));
@@ -306,10 +305,12 @@ fn who_is_told_starts_after_volinit() {
 /// An image without the generator: what `render` writes, and `systemctl enable`.
 #[test]
 fn systemctl_enables_a_volume_of_an_image() {
-    let machine = Machine::new(NETWORK);
+    let machine = Machine::new(&format!("{NETWORK}publish: [fleet]\n"));
     fs::create_dir_all(machine.path("usr/lib/systemd/system")).unwrap();
-    fs::rename(machine.path("units/volinit@.service"), machine.path("usr/lib/systemd/system/volinit@.service"))
-        .unwrap();
+    for unit in ["volinit@.service", "volinit-told@.target"] {
+        let there = Path::new("usr/lib/systemd/system").join(unit);
+        fs::rename(machine.path("units").join(unit), machine.folder.path().join(there)).unwrap();
+    }
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {output:?}");
@@ -318,6 +319,8 @@ fn systemctl_enables_a_volume_of_an_image() {
     run(Command::new("systemctl").arg("--root").arg(machine.folder.path()).args(["enable", "volinit@postgres"]));
     let requires = machine.path("etc/systemd/system/data-postgres.mount.requires/volinit@postgres.service");
     assert!(requires.is_symlink(), "{}", requires.display());
+    let told = machine.path("etc/systemd/system/multi-user.target.wants/volinit-told@postgres.target");
+    assert!(told.is_symlink(), "{}", told.display());
 }
 
 /// The binary itself, under its other name: it looks at the machine's own config, which a test's machine has not.

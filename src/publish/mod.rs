@@ -64,8 +64,7 @@ pub struct Published<'a> {
 }
 
 impl Published<'_> {
-    /// The unit, which is `before` these services.
-    fn unit<'a>(&'a self, before: &'a str) -> MountUnit<'a> {
+    fn unit(&self) -> MountUnit<'_> {
         let (mount, network) = (&self.volume.mount, self.network);
         MountUnit {
             volume: &self.volume.name,
@@ -79,7 +78,6 @@ impl Published<'_> {
                 Source::Device { .. } | Source::Ebs(_) if !network => Kind::Device,
                 Source::Image { .. } | Source::Device { .. } | Source::Ebs(_) => Kind::Network,
             },
-            before,
         }
     }
 
@@ -169,10 +167,9 @@ fn parts<'a>(
     mounted: &[Published<'_>],
     withdrawn: &[&Volume],
 ) -> Result<(Vec<Part<'a>>, Result<()>)> {
-    let before = target::services(targets);
     let mut units = Part { target: None, files: Vec::new(), hear: vec![Lock::SYSTEMD.to_owned()] };
     for published in mounted {
-        let unit = published.unit(&before);
+        let unit = published.unit();
         if !is_generated(root, &unit)? {
             units.files.extend(unit_files(root, &unit)?);
         }
@@ -200,12 +197,11 @@ pub fn known_what(root: &Root, volume: &Volume) -> Result<Option<String>> {
 
 /// The volume's mount unit, and what has systemd run volinit for it at boot; see [`order`].
 pub fn boot_files(root: &Root, published: &Published<'_>, config: &Config) -> Result<Vec<File>> {
-    let before = target::services(&config.publish);
-    let (volume, unit) = (published.volume, published.unit(&before));
+    let (volume, unit) = (published.volume, published.unit());
     let carriers: Vec<&str> =
         volume.carriers(&config.volumes).into_iter().map(|carrier| carrier.name.as_str()).collect();
     let mut files = unit_files(root, &unit)?;
-    files.extend(order::files(&unit, &carriers, volume.source.timeout())?);
+    files.extend(order::files(&unit, &carriers, volume.source.timeout(), &target::services(&config.publish))?);
     Ok(files)
 }
 

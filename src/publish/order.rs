@@ -7,9 +7,9 @@
 //!
 //! It is the mount that is before local-fs.target or remote-fs.target, and waits for volinit. Were the service before
 //! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for
-//! ever. The services that are told of the volumes do wait for the service: they start when the metadata of a volume
-//! that came has been written, and that of one that did not has been taken back. Of several that do not come they wait
-//! until none is at a further attempt, between two of which there are the seconds of `RestartSec=`.
+//! ever. So the services that are told of the volumes wait for a target of each, volinit-told@NAME.target, which is
+//! reached with the first attempt: then the metadata of a volume that came has been written, and that of one that did
+//! not has been taken back.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::escape::unit_name;
 use super::files::{Content, File};
-use super::unit::{Kind, MARKER, MountUnit, UNITS, Unsayable, before_line, value};
+use super::unit::{Kind, MARKER, MountUnit, UNITS, Unsayable, value};
 
 /// How long systemd waits for a device that a mount needs (`DefaultDeviceTimeoutSec=`, systemd-system.conf(5)). It counts
 /// from the beginning of the boot.
@@ -31,9 +31,19 @@ pub fn service(volume: &str) -> String {
     format!("volinit@{volume}.service")
 }
 
-/// The drop-ins. `carriers` are the volumes that it lies on, `timeout` is how long volinit may wait for it.
-pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration) -> Result<Vec<File>, Unsayable> {
-    let mut files = vec![drop_in(&service(unit.volume), text(unit, carriers)?)];
+/// `volinit-told@NAME.target`
+pub fn told(volume: &str) -> String {
+    format!("volinit-told@{volume}.target")
+}
+
+/// The drop-ins. `carriers` are the volumes that it lies on, `timeout` is how long volinit may wait for it, `before` are the
+/// services that are told of it.
+pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration, before: &str) -> Result<Vec<File>, Unsayable> {
+    let mut files = vec![drop_in(&service(unit.volume), text(unit, carriers, before)?)];
+    if !before.is_empty() {
+        let text = format!("{MARKER}: they are told of the volume `{}`.\n[Unit]\nBefore={before}\n", unit.volume);
+        files.push(drop_in(&told(unit.volume), text));
+    }
     if timeout > PATIENCE && unit.what.starts_with("/dev/") {
         let patience = (timeout + SLACK).as_secs();
         let text = format!(
@@ -48,7 +58,7 @@ pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration) -> Resu
 
 /// The drop-in of volinit.service, which brings up all of them, where `before` names a service that is told.
 pub fn of_all(before: &str) -> Option<File> {
-    let text = || format!("{MARKER}: it is told of all volumes.\n[Unit]\n{}", before_line(before));
+    let text = || format!("{MARKER}: they are told of all volumes.\n[Unit]\nBefore={before}\n");
     (!before.is_empty()).then(|| drop_in("volinit.service", text()))
 }
 
@@ -56,7 +66,7 @@ fn drop_in(name: &str, text: String) -> File {
     File { path: Path::new(UNITS).join(format!("{name}.d/50-volinit.conf")), content: Content::Text(text) }
 }
 
-fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
+fn text(unit: &MountUnit<'_>, carriers: &[&str], before: &str) -> Result<String, Unsayable> {
     let mut text = format!("{MARKER} for the volume `{}`.\n[Unit]\n", value(unit.volume)?);
     match unit.kind {
         Kind::Device | Kind::Image => {}
@@ -66,9 +76,11 @@ fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
         let carriers: Vec<String> = carriers.iter().map(|carrier| service(carrier)).collect();
         writeln!(text, "After={}", carriers.join(" ")).expect("a String takes what is written to it");
     }
-    text += &before_line(unit.before);
     // What volinit refused, systemd does not mount, and what needs the mount does not start on the root disk.
     write!(text, "\n[Install]\nRequiredBy={}\n", unit.name()).expect("as above");
+    if !before.is_empty() {
+        writeln!(text, "Also={}", told(unit.volume)).expect("as above");
+    }
     Ok(text)
 }
 
@@ -79,8 +91,8 @@ mod tests {
 
     fn files_of(what: &str, kind: Kind, carriers: &[&str], seconds: u64, before: &str) -> Vec<(String, String)> {
         let at = MountPoint::parse("/data/my-pg").unwrap();
-        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: "ext4", options: &[], kind, before };
-        let files = files(&unit, carriers, Duration::from_secs(seconds)).unwrap();
+        let unit = MountUnit { volume: "postgres", what, at: &at, fstype: "ext4", options: &[], kind };
+        let files = files(&unit, carriers, Duration::from_secs(seconds), before).unwrap();
         let text = |file: File| match file.content {
             Content::Text(text) => (file.path.display().to_string(), text),
             other => panic!("{other:?}"),
@@ -109,8 +121,14 @@ mod tests {
                 (
                     "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
                     "# Written by volinit for the volume `postgres`.\n[Unit]\nWants=network-online.target\n\
-                     After=network-online.target\nAfter=volinit@a.service volinit@b.service\n\
-                     Before=docker.service nomad.service\n\n[Install]\nRequiredBy=data-my\\x2dpg.mount\n"
+                     After=network-online.target\nAfter=volinit@a.service volinit@b.service\n\n\
+                     [Install]\nRequiredBy=data-my\\x2dpg.mount\nAlso=volinit-told@postgres.target\n"
+                        .to_owned()
+                ),
+                (
+                    "/etc/systemd/system/volinit-told@postgres.target.d/50-volinit.conf".to_owned(),
+                    "# Written by volinit: they are told of the volume `postgres`.\n[Unit]\n\
+                     Before=docker.service nomad.service\n"
                         .to_owned()
                 ),
                 (

@@ -234,7 +234,7 @@ fn an_image_is_mounted_by_its_file() {
 fn what_the_generator_gave_systemd_is_not_written_again() {
     let machine = Machine::new();
     let postgres = volume("postgres", "/data/postgres", &[]);
-    let text = mounted(&postgres).unit("").text().unwrap();
+    let text = mounted(&postgres).unit().text().unwrap();
     machine.put("/run/systemd/generator/data-postgres.mount", &text);
     assert!(publish(&machine.root(), &[], &[mounted(&postgres)], &[]).unwrap().is_empty());
     // By another name it is another unit.

@@ -77,8 +77,6 @@ pub struct MountUnit<'a> {
     pub options: &'a [String],
     /// What it is.
     pub kind: Kind,
-    /// The services that read when they start what volinit tells of the volume, between blanks.
-    pub before: &'a str,
 }
 
 /// A value that no systemd unit can carry: systemd drops white space at its ends, and a line ends it.
@@ -117,7 +115,7 @@ impl MountUnit<'_> {
     /// has looked at it ([`super::order`] has it require volinit's word). Where that unit does not run, it says nothing.
     /// `WantedBy=`, not `RequiredBy=`: a boot goes on without the volume, and does not end in the emergency shell; the
     /// mount's own, implicit `Before=local-fs.target` stays, so that what starts after it finds the volume
-    /// (systemd.mount(5)). A scheduler reads its metadata when it starts, so it starts when that has been written.
+    /// (systemd.mount(5)).
     pub fn text(&self) -> Result<String, Unsayable> {
         let volume = value(self.volume)?;
         let mut text = format!(
@@ -127,16 +125,11 @@ impl MountUnit<'_> {
              Description=Volume {volume}\n\
              Documentation=man:volinit(8)\n\
              After=volinit@{volume}.service\n\
-             {before}\n\
+             \n\
              [Mount]\n\
              What={what}\n\
              Where={at}\n\
              Type={fstype}\n",
-            // A local mount is before local-fs.target, and that is before all services.
-            before = match self.kind {
-                Kind::Device | Kind::Image => String::new(),
-                Kind::Network | Kind::Export { .. } => before_line(self.before),
-            },
             name = self.name(),
             what = value(self.what)?,
             at = value(&self.at.to_string())?,
@@ -159,11 +152,6 @@ impl MountUnit<'_> {
         options.extend(self.kind.option().filter(|own| !options.contains(own)));
         options.join(",")
     }
-}
-
-/// `Before=` the services, or nothing.
-pub(super) fn before_line(services: &str) -> String {
-    if services.is_empty() { String::new() } else { format!("Before={services}\n") }
 }
 
 /// `text` as the right side of a line of a unit. What=, Where= and Options= are taken as they stand, but for
@@ -192,7 +180,7 @@ mod tests {
     }
 
     fn unit<'a>(what: &'a str, at: &'a MountPoint, options: &'a [String], kind: Kind) -> MountUnit<'a> {
-        MountUnit { volume: "postgres", what, at, fstype: "btrfs", options, kind, before: "fleet.service" }
+        MountUnit { volume: "postgres", what, at, fstype: "btrfs", options, kind }
     }
 
     #[test]
@@ -240,7 +228,6 @@ WantedBy=local-fs.target
 Description=Volume postgres
 Documentation=man:volinit(8)
 After=volinit@postgres.service
-Before=fleet.service
 
 [Mount]
 What=172.17.8.200:/mnt/default/data
@@ -266,7 +253,6 @@ Options=vers=3,sec=sys
             let text = unit("/dev/x", &at, &options, kind).text().unwrap();
             assert_eq!(text.lines().find(|text| text.starts_with("Options=")), line);
             assert!(text.contains(&format!("\nWantedBy={}\n", kind.target().unwrap())));
-            assert_eq!(text.contains("\nBefore=fleet.service\n"), kind == Kind::Network);
         }
     }
 
