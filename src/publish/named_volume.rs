@@ -12,10 +12,9 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::Published;
-use super::command::run;
 use super::files::{self, Change, Content, File, What};
 use super::swarm::Conf;
+use super::{Published, command};
 use crate::config::Volume;
 use crate::root::Root;
 
@@ -45,16 +44,17 @@ pub(super) fn make(root: &Root, conf: &Conf, mounted: &[&Published<'_>]) -> Resu
         }
         let device = format!("--opt=device={}", volume.mount.at);
         let create = ["docker", "volume", "create", "--driver=local", "--opt=type=none", "--opt=o=bind", &device];
-        run(&[&create[..], &[&volume.name]].concat(), Stdio::null())?;
+        command::run(&[&create[..], &[&volume.name]].concat(), Stdio::null())?;
         // An older one of this name is no error to Docker.
         if !stands(root, conf, volume, &file.path)? {
             bail!(
-                "Docker made the volume `{}`, and not at {}: where dockerd is started with --data-root, say `data-root` in \
-                 /etc/docker/daemon.json instead",
+                "Docker made the volume `{}`, and not at {}: see where `docker info` has its `Docker Root Dir`, and say \
+                 `data-root` in /etc/docker/daemon.json",
                 volume.name,
                 root.path(&file.path).display()
             );
         }
+        log::info!("Docker made the volume {}, bound to {}", volume.name, volume.mount.at);
         changes.push(Change { path: file.path, what: What::Created });
     }
     Ok(changes)
@@ -201,17 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn a_dockerd_with_labels_on_its_command_line_is_told_nothing_that_keeps_it_from_starting() {
+    fn a_dockerd_whose_command_line_says_what_daemon_json_should_is_told_nothing() {
         let machine = Machine::new();
         let unit = "/lib/systemd/system/docker.service";
-        machine.put(unit, "[Service]\n# --label is for daemon.json\nExecStart=dockerd -H fd://\n");
+        machine.put(unit, "[Service]\n# --label is for daemon.json\nExecStart=dockerd -H fd:// --log-opt labels=x\n");
         assert!(told(&machine).is_ok());
-        machine
-            .put("/etc/systemd/system/docker.service.d/10-labels.conf", "[Service]\nExecStart=dockerd --label a=b\n");
+        let drop_in = "/etc/systemd/system/docker.service.d/10-labels.conf";
+        machine.put(drop_in, "[Service]\nExecStart=dockerd \\\n  --label a=b\n");
         let error = told(&machine).unwrap_err();
-        assert!(
-            error.starts_with("/etc/systemd/system/docker.service.d/10-labels.conf starts dockerd with"),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{drop_in} starts dockerd with --label, and volinit goes by")), "{error}");
+        machine.put(drop_in, "[Service]\n");
+        machine.put("/etc/default/docker", "DOCKER_OPTS=\"--data-root=/mnt/docker\"\n");
+        let error = told(&machine).unwrap_err();
+        assert!(error.starts_with("/etc/default/docker starts dockerd with --data-root"), "{error}");
     }
 }

@@ -6,17 +6,16 @@
 //! not. What a label's key and value may be, for a constraint to name it, is in config/carried.rs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::command::output;
 use super::files::{self, Change, Content, File};
 use super::json::{members, values};
-use super::{News, Published, environment, named_volume};
+use super::{News, Published, command, environment, named_volume};
 use crate::root::Root;
 
 /// dockerd's config, unless its command line names another.
@@ -67,8 +66,8 @@ pub fn files(root: &Root, News { mounted, pairs, keys: withdrawn, .. }: &News<'_
     let conf = Conf::read(root)?;
     let mut files: Vec<_> = named_volume::missing(root, &conf, mounted)?.into_iter().map(|(_, file)| file).collect();
     let merged = merge(conf.text.as_deref(), pairs, withdrawn).with_context(|| merging(root))?;
-    if !pairs.is_empty() {
-        no_label_by_flag(root)?;
+    if !mounted.is_empty() {
+        no_such_flags(root)?;
     }
     files.extend(merged.map(|text| File { path: CONF.into(), content: Content::Text(text) }));
     Ok(files)
@@ -192,20 +191,26 @@ fn with_member(text: &str, labels: &str) -> String {
     format!("{}{member}{}", &text[..at], &text[end..])
 }
 
-/// dockerd takes an option from its command line or from daemon.json, and does not start where it is in both.
-fn no_label_by_flag(root: &Root) -> Result<()> {
+/// What dockerd's command line may say, and volinit goes by daemon.json for. With labels in both dockerd does not start;
+/// with its volumes or its process elsewhere, the named volume would be made where nobody looks.
+const FLAGS: [&str; 6] = ["--label", "--config-file", "--data-root", "--graph", "--pidfile", "--userns-remap"];
+
+fn no_such_flags(root: &Root) -> Result<()> {
     // Debian's unit takes its arguments from this one.
     let mut files = environment::unit_files(root, SERVICES[0])?;
     let debian = PathBuf::from("/etc/default/docker");
     files.extend(files::read(root, &debian)?.map(|text| (debian, text)));
-    let says = |line: &str| !line.trim_start().starts_with(['#', ';']) && line.contains("--label");
-    match files.iter().find(|(_, text)| text.lines().any(says)) {
-        Some((path, _)) => bail!(
-            "{} starts dockerd with --label, and dockerd does not start where labels are in {CONF} too: move that label there",
-            root.path(path).display()
-        ),
-        None => Ok(()),
+    for (path, text) in &files {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']));
+        let words = lines.flat_map(|line| line.split([' ', '\t', '=', '"', '\'']));
+        if let Some(flag) = FLAGS.into_iter().find(|flag| words.clone().any(|word| word == *flag)) {
+            bail!(
+                "{} starts dockerd with {flag}, and volinit goes by {CONF} for that: say it there instead",
+                root.path(path).display()
+            );
+        }
     }
+    Ok(())
 }
 
 /// Has dockerd look at its config; one before 23.0 cannot, and where there is none nobody would read it yet.
@@ -213,20 +218,17 @@ fn validate(text: &str) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new().context("making a temporary file")?;
     file.write_all(text.as_bytes()).context("writing a temporary file")?;
     let path = file.path().display().to_string();
-    let output = match output(&["dockerd", "--validate", "--config-file", &path], Stdio::null()) {
-        Ok(output) => output,
-        Err(error) if error.downcast_ref().is_some_and(is_missing) => return Ok(()),
-        Err(error) => return Err(error),
+    let output = match command::output(&["dockerd", "--validate", "--config-file", &path], Stdio::null()) {
+        Err(error) if error.downcast_ref().is_some_and(|error: &Error| error.kind() == ErrorKind::NotFound) => {
+            return Ok(());
+        }
+        other => other?,
     };
     let said = String::from_utf8_lossy(&output.stderr).replace(&path, "it");
     if output.status.success() || said.contains("unknown flag: --validate") {
         return Ok(());
     }
     bail!("dockerd would not start with the volumes' labels in it, so it stays as it is: {}", said.trim());
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
 }
 
 #[cfg(test)]

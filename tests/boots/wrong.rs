@@ -1,4 +1,4 @@
-//! What a boot can do wrong, all in one: ten volumes, of which half are not as they should be. The machine comes up,
+//! What a boot can do wrong, all in one: eleven volumes, of which half are not as they should be. The machine comes up,
 //! each service that has its volume runs, and each other one does not run on the root disk; a person reads why, puts
 //! it right and starts the service.
 
@@ -13,6 +13,8 @@ use crate::vm::debian::{Image, Machine};
 const BLANK: Volume = Volume::new("blank", 0x11, "ext4");
 const LATE: Volume = Volume::new("late", 0x12, "xfs");
 const NEVER: Volume = Volume { source: ", timeout: 25s", ..Volume::new("never", 0x13, "ext4") };
+/// Fails in turns with the one before.
+const GONE: Volume = Volume { source: ", timeout: 33s", ..Volume::new("gone", 0x1b, "ext4") };
 const WRONG: Volume = Volume::new("wrong", 0x14, "ext4");
 const FOREIGN: Volume = Volume::new("foreign", 0x15, "ext4");
 const DIRTY: Volume = Volume::new("dirty", 0x16, "ext4");
@@ -22,7 +24,7 @@ const TWIN: Volume = Volume::new("twin", 0x18, "xfs");
 const COPY: Volume = Volume { options: ", options: [nouuid]", ..Volume::new("copy", 0x19, "xfs") };
 const PULLED: Volume = Volume::new("pulled", 0x1a, "ext4");
 
-const ALL: [Volume; 10] = [BLANK, LATE, NEVER, WRONG, FOREIGN, DIRTY, BROKEN, TWIN, COPY, PULLED];
+const ALL: [Volume; 11] = [BLANK, LATE, NEVER, GONE, WRONG, FOREIGN, DIRTY, BROKEN, TWIN, COPY, PULLED];
 
 /// After how many seconds of the boot it comes.
 const LATE_COMES: u32 = 20;
@@ -30,10 +32,13 @@ const LATE_COMES: u32 = 20;
 pub fn story(image: &Image, table: &Table) {
     let payload = image.payload("wrong");
     node::install(&payload, &ALL);
+    // A scheduler that is told of them, and starts after all of their first attempts.
+    payload.write("/etc/volinit/conf.d/told.yaml", "publish: [fleet]\n");
+    payload.unit("fleet.service", "multi-user.target", "[Service]\nType=exec\nExecStart=/bin/sleep infinity\n");
     let files: Vec<PathBuf> = ALL.iter().map(|volume| fill(image, volume)).collect();
     let file = |of: &Volume| &files[ALL.iter().position(|volume| volume.name == of.name).unwrap()];
     let before = [&WRONG, &FOREIGN].map(|volume| fingerprint(file(volume)));
-    let there = ALL.iter().filter(|volume| ![LATE.name, NEVER.name].contains(&volume.name));
+    let there = ALL.iter().filter(|volume| ![LATE.name, NEVER.name, GONE.name].contains(&volume.name));
     let disks: Vec<_> = there.map(|volume| volume.disk(file(volume))).collect();
 
     let mut machine = Machine::boot(image, "wrong", &payload, &disks, "");
@@ -43,7 +48,15 @@ pub fn story(image: &Image, table: &Table) {
     machine.plug(file(&LATE), &LATE.serial());
     table.case("wrong: the machine comes up, with half of its volumes broken", || machine.settled());
 
-    let lines = "Reached target (local-fs|multi-user)|volinit@(late|never)|data-(late|never)|late: |never: |Reloading";
+    table.case("wrong: a scheduler starts, though two volumes fail in turns", || {
+        machine.shell("until systemctl is-active --quiet fleet; do sleep 0.2; done");
+        node::waits(machine, GONE.name);
+        let started = |unit: &str| machine.shell(&format!("systemctl show -P ActiveEnterTimestampMonotonic {unit}"));
+        let [fleet, told] = ["fleet.service", "volinit-told@gone.target"].map(started);
+        assert!(fleet.trim().parse::<u64>().unwrap() >= told.trim().parse().unwrap(), "{fleet}{told}");
+    });
+
+    let lines = "Reached target (local-fs|multi-user)|volinit@(late|never)|volinit-told|data-(late|never)|late: |never: |Reloading";
     let told = format!("journalctl -b --no-pager -o short-monotonic | grep -E '{lines}'");
     table.note(format!("== A boot with a volume that is late and one that never comes\n{}", machine.run(&told).1));
 
