@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use super::files::{self, File};
-use super::{News, envfile};
+use super::{News, envfile, json};
 use crate::root::Root;
 
 /// What reads the file, when the instance is registered for the first time.
@@ -63,7 +64,7 @@ fn attributes(object: &str, pairs: &BTreeMap<String, String>, withdrawn: &BTreeS
     Ok(merged)
 }
 
-/// A key and its value as they are written, and where.
+/// A key and its value, and where they are written.
 #[derive(Debug)]
 struct Member {
     place: Range<usize>,
@@ -71,48 +72,18 @@ struct Member {
     value: String,
 }
 
-/// The members of a JSON object whose values are strings; serde would take them out of their places.
+/// The members of a JSON object whose values are strings.
 fn members(object: &str) -> Result<Vec<Member>> {
     let read = || {
-        let mut members = Vec::new();
-        let mut rest = object.trim().strip_prefix('{')?.trim_start();
-        while !rest.starts_with('}') {
-            let start = object.len() - rest.len();
-            let (key, tail) = string(rest)?;
-            let (value, tail) = string(tail.trim_start().strip_prefix(':')?.trim_start())?;
-            members.push(Member {
-                place: start..object.len() - tail.len(),
-                key: key.to_owned(),
-                value: value.to_owned(),
-            });
-            rest = tail.trim_start();
-            if let Some(tail) = rest.strip_prefix(',') {
-                rest = tail.trim_start();
-                if rest.starts_with('}') {
-                    return None;
-                }
-            } else if !rest.starts_with('}') {
-                return None;
-            }
-        }
-        (rest == "}").then_some(members)
+        let Value::Object(_) = serde_json::from_str(object).ok()? else { return None };
+        let member = |place: Range<usize>| {
+            let alone: Value = serde_json::from_str(&format!("{{{}}}", &object[place.clone()])).ok()?;
+            let (key, value) = alone.as_object()?.iter().next()?;
+            Some(Member { place, key: key.clone(), value: value.as_str()?.to_owned() })
+        };
+        json::members(object).into_iter().map(member).collect()
     };
     read().with_context(|| format!("its value {object:?} is no JSON object of strings: correct it"))
-}
-
-/// A JSON string at the beginning of `text`, without its quotes, and what follows it.
-fn string(text: &str) -> Option<(&str, &str)> {
-    let inner = text.strip_prefix('"')?;
-    let mut escaped = false;
-    for (at, char) in inner.char_indices() {
-        match char {
-            _ if char.is_control() => return None,
-            '"' if !escaped => return Some((&inner[..at], &inner[at + 1..])),
-            _ if escaped && !"\"\\/bfnrtu".contains(char) => return None,
-            _ => escaped = char == '\\' && !escaped,
-        }
-    }
-    None
 }
 
 #[cfg(test)]
