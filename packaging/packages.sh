@@ -39,7 +39,6 @@ zipped() {
 put "$binary" /usr/bin/volinit 755
 put systemd/volinit.service /usr/lib/systemd/system/volinit.service
 put systemd/volinit@.service /usr/lib/systemd/system/volinit@.service
-put systemd/volinit-told@.target /usr/lib/systemd/system/volinit-told@.target
 zipped packaging/man/volinit.8 /usr/share/man/man8/volinit.8
 zipped packaging/man/volinit.yaml.5 /usr/share/man/man5/volinit.yaml.5
 put packaging/completions/volinit /usr/share/bash-completion/completions/volinit

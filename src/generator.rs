@@ -52,11 +52,7 @@ pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
         match boot::generate(root, &config, volume) {
             Ok(of_volume) => {
                 files.extend(of_volume.into_iter().filter_map(|file| moved(file, folder)));
-                // As `systemctl enable` makes them of the drop-in's RequiredBy= and Also=.
-                if !config.publish.is_empty() {
-                    let told = order::told(&volume.name);
-                    files.push(link(folder, "multi-user.target.wants", "volinit-told@.target", &told));
-                }
+                // As `systemctl enable` makes it of the drop-in's RequiredBy=.
                 let requires = format!("{}.requires", unit::name(&volume.mount.at));
                 files.push(link(folder, &requires, "volinit@.service", &order::service(&volume.name)));
             }
@@ -66,7 +62,7 @@ pub fn units(root: &Root, folder: &Path) -> (Vec<File>, Vec<String>) {
     if !config.interfaces.is_empty() || !config.signals.is_empty() {
         files.push(all("volinit.service"));
     }
-    files.extend(publish::all_files(&config).and_then(|file| moved(file, folder)));
+    files.extend(publish::all_files(&config).into_iter().filter_map(|file| moved(file, folder)));
     (files, problems)
 }
 

@@ -21,7 +21,6 @@ const FILES: [&str; 13] = [
     "/usr/bin/volinit",
     "/usr/lib/systemd/system/volinit.service",
     "/usr/lib/systemd/system/volinit@.service",
-    "/usr/lib/systemd/system/volinit-told@.target",
     "/usr/share/bash-completion/completions/volinit",
     "/usr/share/doc/volinit/README.md",
     "/usr/share/doc/volinit/changelog.gz",

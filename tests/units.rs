@@ -21,9 +21,9 @@ struct Machine {
 impl Machine {
     fn new(config: &str) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
-        for unit in ["volinit.service", "volinit@.service", "volinit-told@.target"] {
+        for unit in ["volinit.service", "volinit@.service"] {
             let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit)).unwrap();
-            assert!(text.contains("ExecStart=/usr/bin/volinit up") || unit.ends_with(".target"), "{unit}");
+            assert!(text.contains("ExecStart=/usr/bin/volinit up"), "{unit}");
             // systemd looks whether the program is there.
             machine.write(&format!("units/{unit}"), &text.replace("/usr/bin/volinit", env!("CARGO_BIN_EXE_volinit")));
         }
@@ -286,7 +286,7 @@ fn who_is_told_starts_after_volinit() {
     let (files, problems) = machine.generate();
     assert!(problems.is_empty(), "{problems:?}");
     let before = "Before=dcos-mesos-slave.service dcos-mesos-slave-public.service mesos-slave.service fleet.service\n";
-    for file in ["volinit-told@postgres.target.d/50-volinit.conf", "volinit.service.d/50-volinit.conf"] {
+    for file in ["volinit-told@postgres.target", "volinit-told.target"] {
         assert!(files.contains(&file.to_owned()), "{files:?}");
         let text = fs::read_to_string(machine.path("units").join(file)).unwrap();
         assert!(text.contains(&format!("\n{before}")), "{file}: {text}");
@@ -296,7 +296,7 @@ fn who_is_told_starts_after_volinit() {
 
     let machine = Machine::new(&format!("{NETWORK}signal: {{ stack: prod, resource: Node1 }}\n"));
     let (files, _) = machine.generate();
-    assert!(files.iter().all(|file| !file.starts_with("volinit.service.d")), "{files:?}");
+    assert!(files.iter().all(|file| !file.contains("told")), "{files:?}");
     for file in files.iter().filter(|file| !file.contains("wants/") && !file.contains("requires/")) {
         assert!(!fs::read_to_string(machine.path("units").join(file)).unwrap().contains("Before="), "{file}");
     }
@@ -307,10 +307,8 @@ fn who_is_told_starts_after_volinit() {
 fn systemctl_enables_a_volume_of_an_image() {
     let machine = Machine::new(&format!("{NETWORK}publish: [fleet]\n"));
     fs::create_dir_all(machine.path("usr/lib/systemd/system")).unwrap();
-    for unit in ["volinit@.service", "volinit-told@.target"] {
-        let there = Path::new("usr/lib/systemd/system").join(unit);
-        fs::rename(machine.path("units").join(unit), machine.folder.path().join(there)).unwrap();
-    }
+    fs::rename(machine.path("units/volinit@.service"), machine.path("usr/lib/systemd/system/volinit@.service"))
+        .unwrap();
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {output:?}");

@@ -206,9 +206,11 @@ pub fn boot_files(root: &Root, published: &Published<'_>, config: &Config) -> Re
 }
 
 /// What has systemd start those who are told after volinit.service, where that is to run.
-pub fn all_files(config: &Config) -> Option<File> {
-    let needed = !config.interfaces.is_empty() || !config.signals.is_empty();
-    order::of_all(&target::services(&config.publish)).filter(|_| needed)
+pub fn all_files(config: &Config) -> Vec<File> {
+    if config.interfaces.is_empty() && config.signals.is_empty() {
+        return Vec::new();
+    }
+    order::told("volinit.service", &target::services(&config.publish))
 }
 
 /// Whether systemd has this very unit from [`crate::generator`]: then there is nothing to write, and nothing to reload,

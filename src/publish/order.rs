@@ -7,9 +7,11 @@
 //!
 //! It is the mount that is before local-fs.target or remote-fs.target, and waits for volinit. Were the service before
 //! them too, a volume that does not come would hold the boot at each of its attempts, and two that fail in turns for
-//! ever. So the services that are told of the volumes wait for a target of each, volinit-told@NAME.target, which is
-//! reached with the first attempt: then the metadata of a volume that came has been written, and that of one that did
-//! not has been taken back.
+//! ever.
+//!
+//! The services that are told of the volumes start when the metadata of one that came has been written, and that of one
+//! that did not has been taken back. They wait for a target, and that for volinit's first attempt: were they after volinit
+//! itself, two volumes that do not come would hold them until neither is at a further attempt, which may take an hour.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,19 +33,10 @@ pub fn service(volume: &str) -> String {
     format!("volinit@{volume}.service")
 }
 
-/// `volinit-told@NAME.target`
-pub fn told(volume: &str) -> String {
-    format!("volinit-told@{volume}.target")
-}
-
 /// The drop-ins. `carriers` are the volumes that it lies on, `timeout` is how long volinit may wait for it, `before` are the
 /// services that are told of it.
 pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration, before: &str) -> Result<Vec<File>, Unsayable> {
-    let mut files = vec![drop_in(&service(unit.volume), text(unit, carriers, before)?)];
-    if !before.is_empty() {
-        let text = format!("{MARKER}: they are told of the volume `{}`.\n[Unit]\nBefore={before}\n", unit.volume);
-        files.push(drop_in(&told(unit.volume), text));
-    }
+    let mut files = vec![drop_in(&service(unit.volume), text(unit, carriers)?)];
     if timeout > PATIENCE && unit.what.starts_with("/dev/") {
         let patience = (timeout + SLACK).as_secs();
         let text = format!(
@@ -53,20 +46,31 @@ pub fn files(unit: &MountUnit<'_>, carriers: &[&str], timeout: Duration, before:
         let device: PathBuf = Path::new(unit.what).components().collect();
         files.push(drop_in(&unit_name(&device, "device"), text));
     }
+    files.extend(told(&service(unit.volume), before));
     Ok(files)
 }
 
-/// The drop-in of volinit.service, which brings up all of them, where `before` names a service that is told.
-pub fn of_all(before: &str) -> Option<File> {
-    let text = || format!("{MARKER}: they are told of all volumes.\n[Unit]\nBefore={before}\n");
-    (!before.is_empty()).then(|| drop_in("volinit.service", text()))
+/// What the services `before` start after: a target of its own, `volinit-told@NAME.target`, for the first attempt of this
+/// service of volinit's. Nothing where nobody is told.
+pub fn told(service: &str, before: &str) -> Vec<File> {
+    if before.is_empty() {
+        return Vec::new();
+    }
+    let name = service.replacen("volinit", "volinit-told", 1).replace(".service", ".target");
+    let path = Path::new(UNITS).join(&name);
+    let wanted = Path::new(UNITS).join("multi-user.target.wants").join(&name);
+    let text = format!(
+        "{MARKER}: who is told of the volumes starts after it.\n[Unit]\nDescription=First attempt of {service}\n\
+         DefaultDependencies=no\nAfter={service}\nBefore={before}\n"
+    );
+    vec![File { path: path.clone(), content: Content::Text(text) }, File { path: wanted, content: Content::Link(path) }]
 }
 
 fn drop_in(name: &str, text: String) -> File {
     File { path: Path::new(UNITS).join(format!("{name}.d/50-volinit.conf")), content: Content::Text(text) }
 }
 
-fn text(unit: &MountUnit<'_>, carriers: &[&str], before: &str) -> Result<String, Unsayable> {
+fn text(unit: &MountUnit<'_>, carriers: &[&str]) -> Result<String, Unsayable> {
     let mut text = format!("{MARKER} for the volume `{}`.\n[Unit]\n", value(unit.volume)?);
     match unit.kind {
         Kind::Device | Kind::Image => {}
@@ -78,9 +82,6 @@ fn text(unit: &MountUnit<'_>, carriers: &[&str], before: &str) -> Result<String,
     }
     // What volinit refused, systemd does not mount, and what needs the mount does not start on the root disk.
     write!(text, "\n[Install]\nRequiredBy={}\n", unit.name()).expect("as above");
-    if !before.is_empty() {
-        writeln!(text, "Also={}", told(unit.volume)).expect("as above");
-    }
     Ok(text)
 }
 
@@ -95,7 +96,8 @@ mod tests {
         let files = files(&unit, carriers, Duration::from_secs(seconds), before).unwrap();
         let text = |file: File| match file.content {
             Content::Text(text) => (file.path.display().to_string(), text),
-            other => panic!("{other:?}"),
+            Content::Link(to) => (file.path.display().to_string(), format!("-> {}", to.display())),
+            other @ Content::Absent => panic!("{other:?}"),
         };
         files.into_iter().map(text).collect()
     }
@@ -122,13 +124,7 @@ mod tests {
                     "/etc/systemd/system/volinit@postgres.service.d/50-volinit.conf".to_owned(),
                     "# Written by volinit for the volume `postgres`.\n[Unit]\nWants=network-online.target\n\
                      After=network-online.target\nAfter=volinit@a.service volinit@b.service\n\n\
-                     [Install]\nRequiredBy=data-my\\x2dpg.mount\nAlso=volinit-told@postgres.target\n"
-                        .to_owned()
-                ),
-                (
-                    "/etc/systemd/system/volinit-told@postgres.target.d/50-volinit.conf".to_owned(),
-                    "# Written by volinit: they are told of the volume `postgres`.\n[Unit]\n\
-                     Before=docker.service nomad.service\n"
+                     [Install]\nRequiredBy=data-my\\x2dpg.mount\n"
                         .to_owned()
                 ),
                 (
@@ -136,6 +132,17 @@ mod tests {
                     "# Written by volinit: its volume may take as long as the config says.\n[Unit]\n\
                      JobRunningTimeoutSec=360\n"
                         .to_owned()
+                ),
+                (
+                    "/etc/systemd/system/volinit-told@postgres.target".to_owned(),
+                    "# Written by volinit: who is told of the volumes starts after it.\n[Unit]\n\
+                     Description=First attempt of volinit@postgres.service\nDefaultDependencies=no\n\
+                     After=volinit@postgres.service\nBefore=docker.service nomad.service\n"
+                        .to_owned()
+                ),
+                (
+                    "/etc/systemd/system/multi-user.target.wants/volinit-told@postgres.target".to_owned(),
+                    "-> /etc/systemd/system/volinit-told@postgres.target".to_owned()
                 )
             ]
         );

@@ -27,9 +27,8 @@ pub fn is_active(root: &Root, unit: &str) -> Result<bool> {
     Ok(runs(root) && output(&line, Stdio::null())?.status.success())
 }
 
-/// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job would wait for the start
-/// of volinit's own unit, which is ordered before it, and that start for us (`job_compare()` in systemd's
-/// src/core/job.c).
+/// Has `unit` read its files again by SIGHUP, if it runs. Not by `systemctl reload`: that job may wait for the start of
+/// the volume's mount, which is ordered before it, and that start for us (`job_compare()` in systemd's src/core/job.c).
 pub fn hang_up(root: &Root, unit: &str) -> Result<bool> {
     let active = is_active(root, unit)?;
     if active {
