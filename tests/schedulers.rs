@@ -13,7 +13,7 @@ use rig::{Disk, MIB, Ran, Rig, VOLINIT};
 fn on_a_machine(rig: &Rig, script: &str) -> Ran {
     let machine = rig.path("/machine");
     fs::create_dir_all(&machine).unwrap();
-    let root = "set -e; cd \"$0\"; mount -t tmpfs none .; mkdir upper work root
+    let root = "set -e; mount -t tmpfs none \"$0\"; cd \"$0\"; mkdir upper work root
         mount -t overlay none -o lowerdir=/,upperdir=upper,workdir=work root
         for folder in dev proc sys; do mount --rbind /$folder root/$folder; done
         mount -t tmpfs none root/run

@@ -37,9 +37,14 @@ pub fn files(root: &Root, News { pairs, keys, .. }: &News<'_>) -> Result<Vec<Fil
         if root.path(attributes).is_file() {
             bail!("{} is a file: make it a folder with a file for each attribute", root.path(attributes).display());
         }
-        let file = |key, text| File::of(format!("{attributes}/{key}"), text);
-        let there = pairs.iter().map(|(key, value)| file(key, Some(format!("{value}\n"))));
-        return Ok(there.chain(keys.iter().map(|key| file(key, None))).collect());
+        let mut files = Vec::new();
+        for (key, value) in pairs {
+            files.push(File::of(format!("{attributes}/{key}"), Some(format!("{value}\n"))));
+        }
+        for key in keys {
+            files.push(File::of(format!("{attributes}/{key}"), None));
+        }
+        return Ok(files);
     }
     // On the first boot they may not be there yet: then what DC/OS gives a public agent.
     let [_, _, (public, role), _] = EARLIER;

@@ -121,9 +121,10 @@ impl<'a> News<'a> {
                 bail!("the metadata {key:?} is {value:?}: {message}");
             }
         }
-        let all = withdrawn.iter().flat_map(|volume| volume.metadata.keys());
         let mut keys = BTreeSet::new();
-        keys.extend(all.filter(|key| !pairs.contains_key(*key)).cloned());
+        for volume in withdrawn {
+            keys.extend(volume.metadata.keys().filter(|key| !pairs.contains_key(*key)).cloned());
+        }
         Ok(News { mounted, withdrawn: withdrawn.to_vec(), pairs, keys })
     }
 

@@ -10,8 +10,9 @@ use crate::root::Root;
 
 /// The services that read when they start what is written for these targets, between blanks.
 pub(super) fn services(targets: &[Target]) -> String {
-    let services = |target: &Target| -> &[&str] {
-        match *target {
+    let mut all = String::new();
+    for target in targets {
+        let services: &[&str] = match target {
             Target::Fleet => &fleet::SERVICES,
             Target::Swarm => &swarm::SERVICES,
             Target::Mesos => &mesos::SERVICES,
@@ -20,9 +21,15 @@ pub(super) fn services(targets: &[Target]) -> String {
             Target::Ecs => &ecs::SERVICES,
             Target::Kubernetes => &kubernetes::SERVICES,
             Target::Env | Target::Script(_) => &[],
+        };
+        for service in services {
+            if !all.is_empty() {
+                all.push(' ');
+            }
+            all.push_str(service);
         }
-    };
-    targets.iter().flat_map(services).copied().collect::<Vec<_>>().join(" ")
+    }
+    all
 }
 
 /// The files that tell the target the news. Reads, and writes nothing.
