@@ -37,8 +37,9 @@ zipped() {
     gzip -9n "$tree$2"
 }
 put "$binary" /usr/bin/volinit 755
-put systemd/volinit.service /usr/lib/systemd/system/volinit.service
-put systemd/volinit@.service /usr/lib/systemd/system/volinit@.service
+for unit in volinit.service volinit@.service volinit-grow.service volinit-grow.timer; do
+    put "systemd/$unit" "/usr/lib/systemd/system/$unit"
+done
 zipped packaging/man/volinit.8 /usr/share/man/man8/volinit.8
 zipped packaging/man/volinit.yaml.5 /usr/share/man/man5/volinit.yaml.5
 put packaging/completions/volinit /usr/share/bash-completion/completions/volinit

@@ -21,6 +21,8 @@ const FILES: [&str; 13] = [
     "/usr/bin/volinit",
     "/usr/lib/systemd/system/volinit.service",
     "/usr/lib/systemd/system/volinit@.service",
+    "/usr/lib/systemd/system/volinit-grow.service",
+    "/usr/lib/systemd/system/volinit-grow.timer",
     "/usr/share/bash-completion/completions/volinit",
     "/usr/share/doc/volinit/README.md",
     "/usr/share/doc/volinit/changelog.gz",

@@ -21,9 +21,9 @@ struct Machine {
 impl Machine {
     fn new(config: &str) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
-        for unit in ["volinit.service", "volinit@.service"] {
+        for unit in ["volinit.service", "volinit@.service", "volinit-grow.service", "volinit-grow.timer"] {
             let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit)).unwrap();
-            assert!(text.contains("ExecStart=/usr/bin/volinit up"), "{unit}");
+            assert_eq!(text.contains("ExecStart=/usr/bin/volinit "), unit.ends_with(".service"), "{unit}");
             // systemd looks whether the program is there.
             machine.write(&format!("units/{unit}"), &text.replace("/usr/bin/volinit", env!("CARGO_BIN_EXE_volinit")));
         }

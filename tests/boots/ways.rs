@@ -109,6 +109,30 @@ pub fn baked(image: &Image, table: &Table) {
         let [_, journal] = node::told(&mut machine, "baked");
         assert!(!journal.contains("formatted"), "{journal}");
     });
+    table.case("baked: Debian's Redis has its data on a volume, by `render --service`", || redis(&mut machine));
+}
+
+/// The real unit, which may write to its own folders only.
+fn redis(machine: &mut Machine) {
+    let volume = "volumes: { redis: { source: { image: /var/lib/redis.img, size: 128M }, mount: /data/redis } }";
+    machine.shell(&format!("echo '{volume}' >/etc/volinit/conf.d/redis.yaml && volinit up redis"));
+    let said = machine.shell("volinit render --service redis --root /");
+    assert_eq!(said, "created /etc/systemd/system/redis-server.service.d/50-volinit.conf\n");
+    machine.shell("sed -i 's,^dir .*,dir /data/redis/data,' /etc/redis/redis.conf && systemctl daemon-reload");
+    let (code, said) = machine.run("systemctl start redis-server");
+    assert_eq!(code, 0, "{said}{}", machine.run("systemctl status --no-pager --full redis-server").1);
+    machine.shell("redis-cli set foo bar && redis-cli save");
+    assert_eq!(machine.shell("stat -c '%U %a' /data/redis/data /data/redis/data/dump.rdb"), "redis 750\nredis 660\n");
+    assert!(machine.shell("ls /data/redis").contains("lost+found"));
+
+    // Its volume goes, and it with it; on the root disk it does not start.
+    machine.shell("systemctl stop data-redis.mount");
+    assert_ne!(machine.run("systemctl is-active redis-server").0, 0);
+    machine.shell("systemctl mask --runtime data-redis.mount");
+    assert_ne!(machine.run("systemctl start redis-server").0, 0);
+    assert_eq!(machine.shell("find /data/redis -mindepth 1"), "");
+    machine.shell("systemctl unmask --runtime data-redis.mount && systemctl start redis-server");
+    assert_eq!(machine.shell("redis-cli get foo"), "bar\n");
 }
 
 fn user_data() -> String {

@@ -143,7 +143,7 @@ impl Payload {
         let stripped = Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_volinit")).status();
         assert!(stripped.unwrap().success(), "strip");
         fs::set_permissions(binary, fs::Permissions::from_mode(0o755)).unwrap();
-        for unit in ["volinit.service", "volinit@.service"] {
+        for unit in ["volinit.service", "volinit@.service", "volinit-grow.service", "volinit-grow.timer"] {
             let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit);
             fs::copy(ours, self.path(&format!("/usr/lib/systemd/system/{unit}"))).unwrap();
         }
