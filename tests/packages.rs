@@ -17,7 +17,7 @@ use rig::{Disk, MIB, Rig, tool};
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What all packages have. The shells' folders are in it too; zsh's has another name outside Debian.
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     "/usr/bin/volinit",
     "/usr/lib/systemd/system/volinit.service",
     "/usr/lib/systemd/system/volinit@.service",

@@ -58,7 +58,7 @@ mod tests {
         };
         let owner = Ownership { user: Some(999), group: None };
         match export(&volume, EXPORT, &Target { path: "/mnt/data".into(), state, owner }) {
-            Ok(plan) => plan.steps.iter().map(|step| format!("{}; ", step.action)).collect(),
+            Ok(plan) => plan.steps.iter().map(|step| step.action.to_string() + "; ").collect(),
             Err(refusal) => refusal.found,
         }
     }
