@@ -141,8 +141,12 @@ powercut:
 test-vm: deps ## Boot real machines, with systemd and cloud-init, on disks that are late, wrong, broken, grown; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "make test-vm: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
 	@$(MAKE) boots
-	cargo test $(CARGO_ARGS) --test nfs_story -- --nocapture
 	@$(MAKE) telling
+
+.PHONY: test-nfs
+test-nfs: deps ## Boot an NFS server and two nodes with Redis, and let the server stop, hang and go; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make test-nfs: run it as root: it makes an image with Debian's packages" >&2; exit 1; }
+	cargo test $(CARGO_ARGS) --test nfs_story -- --nocapture
 
 # The same without a look at what is installed.
 .PHONY: telling

@@ -1,5 +1,5 @@
 //! Redis with its data on an NFS server: it starts only with its mount, goes on when the server comes back, and the next
-//! node has the counter that the last one had. `make test-vm` runs it, on two Debians at a time that a wire joins: the
+//! node has the counter that the last one had. `make test-nfs` runs it, on two Debians at a time that a wire joins: the
 //! kernel's own server, and the kernel's own client by mount.nfs.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it was made")]
 
