@@ -31,17 +31,19 @@ pub fn apply(volume: &Volume, export: &str, mut plan: Plan, root: &Root, deadlin
             mount(volume, export, at, root, deadline)?;
         } else if let Action::Permit { at, owner, mode } = &step.action {
             let (folder, owner, mode) = (at.clone(), *owner, *mode);
-            let ended = nfs::within(nfs::ANSWER, move || Ok(permit(&folder, owner, mode)))
-                .with_context(|| format!("setting the owner and mode of {}", at.display()))?;
+            let setting = format!("setting the owner and mode of {}", at.display());
+            let ended = nfs::within(nfs::ANSWER, move || Ok(permit(&folder, owner, mode))).context(setting.clone())?;
             let ended = ended.ok_or_else(|| {
                 Failure::Absent(anyhow!(
                     "{export} stopped to answer while the owner and mode of its top folder were set"
                 ))
             })?;
-            let changed = ended.context(
-                "the server may take this node's root for nobody (root_squash, exports(5)): set the owner there, or take it \
-                 out of the config",
-            )?;
+            let changed = ended.map_err(|error| {
+                anyhow!(
+                    "{setting}: {error}: the server may take this node's root for nobody (root_squash, exports(5)): set \
+                     the owner there, or take it out of the config"
+                )
+            })?;
             if !changed {
                 continue;
             }
