@@ -22,7 +22,7 @@ use crate::interfaces;
 use crate::locate::{self, Device, Effort};
 use crate::nfs;
 use crate::plan::{self, Action, Plan};
-use crate::probe::{self, Facts, TargetState};
+use crate::probe::{self, Content, DeviceFacts, Facts, Superblock, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
 use crate::report::{Brought, Done, Outcome, Report, journal};
 use crate::root::Root;
@@ -75,27 +75,18 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
         return nfs::bring_up(volume, export, *timeout, root, config);
     }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
-    let judge = |device: &Device| judge(volume, device, root, consent);
-
-    let mut plan = judge(&device);
-    // A boot that changes nothing takes no lock. Whatever else was found, a refusal included, may be the
-    // half of another's work: it is judged again once the disk is ours.
-    if !plan.as_ref().is_ok_and(|plan| plan.steps.is_empty()) {
-        let lock = apply::lock(&device, plan.as_ref().is_ok_and(Plan::writes_to_device))?;
-        device.refresh()?;
-        let mut decided = judge(&device)?;
-        if decided.formats()
-            && device.cloud.is_none()
-            && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
-        {
-            // It was attached before, so EC2 was not asked yet; its word is part of the proof.
-            device.cloud = locate::ask(&device, ebs.timeout)?;
-            decided = judge(&device)?;
+    let mut done = match judge(volume, &device, root, consent) {
+        // A boot that changes nothing takes no lock.
+        Ok((facts, plan)) if plan.steps.is_empty() => {
+            let found = if let Content::Filesystem(found) = facts.content { Some(found) } else { None };
+            standing(facts.device, plan, found)
         }
-        plan = Ok(apply::apply(volume, &device, decided, &lock)?);
-        device.refresh()?;
-    }
-    let mut done = done(volume, &device, plan?)?;
+        // Whatever else was found, a refusal included, may be the half of another's work.
+        judged => {
+            let writes = judged.is_ok_and(|(_, plan)| plan.writes_to_device());
+            change(volume, &mut device, root, consent, writes)?
+        }
+    };
     if let Some(found) = &done.filesystem {
         let before = state::recall::<Remembered>(root, &volume.name).and_then(|before| before.erased);
         let erased = done.plan.erased.clone().or(before);
@@ -108,6 +99,30 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
         }
     }
     Ok(done)
+}
+
+/// Carries out what is decided now that the disk is ours; `writes` is whether it looked as if it were to be written to.
+fn change(
+    volume: &Volume,
+    device: &mut Device,
+    root: &Root,
+    consent: Option<&Consent>,
+    writes: bool,
+) -> Result<Done, Failure> {
+    let lock = apply::lock(device, writes)?;
+    device.refresh()?;
+    let (_, mut plan) = judge(volume, device, root, consent)?;
+    if plan.formats()
+        && device.cloud.is_none()
+        && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
+    {
+        // It was attached before, so EC2 was not asked yet; its word is part of the proof.
+        device.cloud = locate::ask(device, ebs.timeout)?;
+        (_, plan) = judge(volume, device, root, consent)?;
+    }
+    let plan = apply::apply(volume, device, plan, &lock)?;
+    device.refresh()?;
+    done(volume, device, plan)
 }
 
 /// Does `work` while the network interfaces are attached. Those of a volume's slot come with it, in `work`.
@@ -133,10 +148,11 @@ fn beside_interfaces<'a, T>(
 }
 
 /// Facts, and the plan that follows from them.
-fn judge(volume: &Volume, device: &Device, root: &Root, consent: Option<&Consent>) -> Result<Plan, Failure> {
+fn judge(volume: &Volume, device: &Device, root: &Root, consent: Option<&Consent>) -> Result<(Facts, Plan), Failure> {
     let facts = probe::facts(device, &volume.mount, root)?;
     debug!("{}: {facts:?}", volume.name);
-    decide(volume, &facts, root, consent)
+    let plan = decide(volume, &facts, root, consent)?;
+    Ok((facts, plan))
 }
 
 fn decide(volume: &Volume, facts: &Facts, root: &Root, consent: Option<&Consent>) -> Result<Plan, Failure> {
@@ -188,7 +204,7 @@ fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, F
     }
     let lock = apply::lock(&device, false)?;
     device.refresh()?;
-    let mut plan = judge(volume, &device, root, None)?;
+    let (_, mut plan) = judge(volume, &device, root, None)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
     let plan = apply::apply(volume, &device, plan, &lock)?;
     device.refresh()?;
@@ -204,8 +220,11 @@ fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, F
 fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
     let about = probe::about(device)?;
     let filesystem = probe::filesystem(device, &about, volume.filesystem.kind)?;
-    let name = about.path.display().to_string();
-    Ok(Done { name, device: Some(about), plan, filesystem, on_demand: false })
+    Ok(standing(about, plan, filesystem))
+}
+
+fn standing(device: DeviceFacts, plan: Plan, filesystem: Option<Superblock>) -> Done {
+    Done { name: device.path.display().to_string(), device: Some(device), plan, filesystem, on_demand: false }
 }
 
 fn publish(

@@ -62,8 +62,12 @@ impl Sysfs {
     /// The partitions that the kernel knows of.
     pub fn partitions(&self) -> Vec<Sysfs> {
         let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        // `sda1`, `nvme1n1p1` (`add_partition` in Linux, block/partitions/core.c): the other thirty are not looked at.
+        let disk = self.name();
+        let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&disk);
         let mut partitions: Vec<Sysfs> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter_map(|entry| entry.ok().filter(named))
+            .map(|entry| entry.path())
             .filter(|path| path.join("partition").exists())
             .map(Sysfs)
             .collect();

@@ -72,7 +72,7 @@ fn killed(kind: &str) {
     let calls = calls(&trace);
     let place = |call: &str| calls.iter().position(|(name, _)| name == call).expect("the call is made");
     // From the file in memory to the mount is the format; around it a few will do.
-    let (begin, end) = (place("memfd_create"), place("mount"));
+    let (begin, end) = (place("memfd_create"), place("fsopen"));
     let chosen = [sample(&calls[..begin], 8), sample(&calls[begin..end], 40), sample(&calls[end..], 16)].concat();
     let mut tally = Tally::new(format!(
         "SIGKILL at a syscall, {kind}: {} in a first up, of which {} in the format",
