@@ -27,6 +27,8 @@ GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils er
 	reiser4progs reiserfsprogs squashfs-tools udftools xorriso
 # What tests/vm makes its machines of and boots them with.
 VM_NEEDS := binutils busybox-static cpio kmod mmdebstrap qemu-system-x86 qemu-utils
+# What `make bench` runs: the limits' compiler, the rivals' tools, and what counts their processes.
+BENCH_NEEDS := btrfs-progs e2fsprogs gcc libc6-dev mount python3 python3-venv strace systemd util-linux xfsprogs
 # What the packages are made and looked at with.
 PACKAGE_NEEDS := binutils dpkg fish lintian mmdebstrap mount packer rpm squashfs-tools systemd util-linux zsh
 TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) docker.io e2fsprogs file g++ git iproute2 \
@@ -104,6 +106,30 @@ sized: release
 .PHONY: gauntlet
 gauntlet: deps ## Offer 332 disks that hold something to volinit and to its rivals, and print who destroys what
 	cargo test $(CARGO_ARGS) --test gauntlet -- --ignored --nocapture
+
+# The limits that `make bench` compares with: a static program of each file.
+BENCH := $(TARGET_DIR)/bench
+LIMITS := $(patsubst tests/bench/c/%.c,$(BENCH)/bin/%,$(wildcard tests/bench/c/*.c))
+# How often each runs, and of S1,S1b,S2,S3,S4,S5,S6,curve those that shall run (all, if none is named).
+ROUNDS ?= 15
+SCENARIOS ?=
+# Another rival, where its program is here.
+EBS_BOOTSTRAP ?=
+
+$(BENCH)/bin/%: tests/bench/c/%.c tests/bench/c/limit.h
+	@mkdir -p $(@D)
+	gcc -static -O2 -Wall -Wextra -o $@ $<
+
+.PHONY: bench
+bench: ## Time volinit, the release or BINARY=, beside its rivals; ROUNDS=15 and SCENARIOS=S1,S3 take less; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "make bench: run it as root: it makes loop devices and mounts them" >&2; exit 1; }
+	@packaging/deps.sh $(BENCH_NEEDS)
+	@packaging/checkers.sh $(TARGET_DIR)/checkers
+	@[ -n "$(BINARY)" ] || $(MAKE) release FEATURES=
+	@$(MAKE) -s $(LIMITS)
+	@/usr/bin/python3 -B tests/bench/bench.py $(or $(BINARY),$(OUT)/release/volinit) $(BENCH) --rounds $(ROUNDS) \
+		--scenarios "$(SCENARIOS)" --cloud-init $(TARGET_DIR)/checkers/bin/cloud-init \
+		$(if $(EBS_BOOTSTRAP),--ebs-bootstrap $(EBS_BOOTSTRAP))
 
 # How long each target is run.
 FUZZ_SECONDS ?= 600
