@@ -6,22 +6,17 @@
 
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pairs;
 
 use libfuzzer_sys::fuzz_target;
+use pairs::{Keys, Pairs};
 use volinit::publish::fleet::{drop_in, merge_conf, metadata, metadata_in_unit};
 use volinit::publish::{Content, File};
 
-type Pairs = BTreeMap<String, String>;
-type Keys = BTreeSet<String>;
-
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut parts = text.splitn(3, '\n');
-    let (first, second, rest) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-    let pairs: Pairs = first.unwrap_or_default().split(',').filter_map(pair).collect();
-    let withdrawn = second.unwrap_or_default().split(',').filter(|key| is_key(key) && !pairs.contains_key(*key));
-    let withdrawn: Keys = withdrawn.map(str::to_owned).collect();
+    // The values may be some that fleet does not take.
+    let (pairs, withdrawn, rest) = pairs::read(text, is_key);
     let (conf, unit) = rest.split_once("\n---\n").unwrap_or((rest, ""));
 
     let Ok(merged) = merge_conf(Some(conf), &pairs, &withdrawn) else {
@@ -88,12 +83,7 @@ fn check(before: &str, after: &str, pairs: &Pairs, withdrawn: &Keys) {
     assert!(!keys.any(|(key, _)| withdrawn.contains(key.trim())), "withdrawn: {after:?}");
 }
 
-/// A pair whose key the config takes; its value may be one that fleet does not.
-fn pair(text: &str) -> Option<(String, String)> {
-    let (key, value) = text.split_once('=')?;
-    is_key(key).then(|| (key.to_owned(), value.to_owned()))
-}
-
+/// Whether the config takes it for a key.
 fn is_key(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }

@@ -5,23 +5,16 @@
 
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pairs;
 
 use libfuzzer_sys::fuzz_target;
+use pairs::{Keys, Pairs};
 use serde_json::Value;
 use volinit::publish::swarm::merge;
 
-type Pairs = BTreeMap<String, String>;
-type Keys = BTreeSet<String>;
-
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut parts = text.splitn(3, '\n');
-    let (first, second, conf) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-    let pairs = first.unwrap_or_default().split(',').filter_map(|pair| pair.split_once('='));
-    let pairs: Pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let withdrawn = second.unwrap_or_default().split(',').filter(|key| !pairs.contains_key(*key));
-    let withdrawn: Keys = withdrawn.map(str::to_owned).collect();
+    let (pairs, withdrawn, conf) = pairs::read(text, |_| true);
 
     let Ok(merged) = merge(Some(conf), &pairs, &withdrawn) else { return };
     let merged = merged.expect("a file that is there stays");

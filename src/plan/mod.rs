@@ -239,8 +239,6 @@ impl Plan {
         self.steps.push(Step { action, reason: reason.into() });
     }
 
-    /// The same plan, with what went wrong in a way that leaves the volume usable.
-    #[must_use]
     /// Whether it makes a filesystem.
     pub fn formats(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::Format { .. }))

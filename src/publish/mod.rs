@@ -112,8 +112,7 @@ pub struct News<'a> {
 
 impl<'a> News<'a> {
     fn of(targets: &[Target], published: &'a [Published<'a>], withdrawn: &[&'a Volume]) -> Result<News<'a>> {
-        // An export that is mounted when something asks for it may not be.
-        let mounted: Vec<_> = published.iter().filter(|published| published.stands).collect();
+        let mounted = standing(published);
         let pairs = pairs(&mounted)?;
         for (key, value) in &pairs {
             let wrong = targets.iter().find_map(|target| carried::value(target, value).err());
@@ -144,6 +143,11 @@ impl<'a> News<'a> {
         }
         Ok(files)
     }
+}
+
+/// Those that are mounted: an export that waits until something asks for it may not be.
+fn standing<'a>(published: &'a [Published<'a>]) -> Vec<&'a Published<'a>> {
+    published.iter().filter(|published| published.stands).collect()
 }
 
 /// What is written for systemd or for a target, and who has to hear of it when that changes.
@@ -252,7 +256,7 @@ pub fn publish(
     // Asked again: another volinit may have merged its own pairs since, or done all there was to do.
     let (parts, due, mut whole) = outstanding()?;
     lock.remember(&due)?;
-    let standing: Vec<_> = mounted.iter().filter(|published| published.stands).collect();
+    let standing = standing(mounted);
     let mut changes = Vec::new();
     for part in parts {
         let prepared =
