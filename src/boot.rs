@@ -75,17 +75,12 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
         return nfs::bring_up(volume, export, *timeout, root, config);
     }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
-    let mut done = match judge(volume, &device, root, consent) {
+    // What is not mounted can't be as it should be: it is looked at once, under the lock.
+    let mut done = match probe::is_mounted(&volume.mount, root).then(|| judge(volume, &device, root, consent)) {
         // A boot that changes nothing takes no lock.
-        Ok((facts, plan)) if plan.steps.is_empty() => {
-            let found = if let Content::Filesystem(found) = facts.content { Some(found) } else { None };
-            standing(facts.device, plan, found)
-        }
+        Some(Ok((facts, plan))) if plan.steps.is_empty() => as_found(facts, plan),
         // Whatever else was found, a refusal included, may be the half of another's work.
-        judged => {
-            let writes = judged.is_ok_and(|(_, plan)| plan.writes_to_device());
-            change(volume, &mut device, root, consent, writes)?
-        }
+        _ => change(volume, &mut device, root, consent)?,
     };
     if let Some(found) = &done.filesystem {
         let before = state::recall::<Remembered>(root, &volume.name).and_then(|before| before.erased);
@@ -101,26 +96,27 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     Ok(done)
 }
 
-/// Carries out what is decided now that the disk is ours; `writes` is whether it looked as if it were to be written to.
-fn change(
-    volume: &Volume,
-    device: &mut Device,
-    root: &Root,
-    consent: Option<&Consent>,
-    writes: bool,
-) -> Result<Done, Failure> {
-    let lock = apply::lock(device, writes)?;
+/// Carries out what is decided now that the disk is ours.
+fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Consent>) -> Result<Done, Failure> {
+    let mut lock = apply::lock(device)?;
     device.refresh()?;
-    let (_, mut plan) = judge(volume, device, root, consent)?;
+    let (mut facts, mut plan) = judge(volume, device, root, consent)?;
     if plan.formats()
         && device.cloud.is_none()
         && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
     {
         // It was attached before, so EC2 was not asked yet; its word is part of the proof.
         device.cloud = locate::ask(device, ebs.timeout)?;
-        (_, plan) = judge(volume, device, root, consent)?;
+        (facts, plan) = judge(volume, device, root, consent)?;
     }
+    if plan.writes_to_device() {
+        lock.writes()?;
+    }
+    let only_mounts = plan.only_mounts();
     let plan = apply::apply(volume, device, plan, &lock)?;
+    if only_mounts {
+        return Ok(as_found(facts, plan));
+    }
     device.refresh()?;
     done(volume, device, plan)
 }
@@ -147,17 +143,29 @@ fn beside_interfaces<'a, T>(
     (brought, done)
 }
 
-/// Facts, and the plan that follows from them.
+/// Facts, and the plan that follows from them. Where all that is left to do is to mount what stood here before, its
+/// superblock is enough to know it by; for anything else every witness is asked.
 fn judge(volume: &Volume, device: &Device, root: &Root, consent: Option<&Consent>) -> Result<(Facts, Plan), Failure> {
-    let facts = probe::facts(device, &volume.mount, root)?;
+    let before = state::recall::<Remembered>(root, &volume.name);
+    let uuid = before.as_ref().map(|before| before.uuid.as_str());
+    let mut facts = probe::facts(device, &volume.mount, root, uuid)?;
+    let mut plan = decide(volume, &facts, before.as_ref(), consent);
+    if facts.recognised && !plan.as_ref().is_ok_and(Plan::only_mounts) {
+        facts = probe::facts(device, &volume.mount, root, None)?;
+        plan = decide(volume, &facts, before.as_ref(), consent);
+    }
     debug!("{}: {facts:?}", volume.name);
-    let plan = decide(volume, &facts, root, consent)?;
-    Ok((facts, plan))
+    Ok((facts, plan?))
 }
 
-fn decide(volume: &Volume, facts: &Facts, root: &Root, consent: Option<&Consent>) -> Result<Plan, Failure> {
+fn decide(
+    volume: &Volume,
+    facts: &Facts,
+    before: Option<&Remembered>,
+    consent: Option<&Consent>,
+) -> Result<Plan, Failure> {
     let consent = consent.filter(|consent| consent.volume == volume.name).map(|consent| consent.to_erase.as_str());
-    Ok(plan::plan(volume, facts, state::recall(root, &volume.name).as_ref(), consent)?)
+    Ok(plan::plan(volume, facts, before, consent)?)
 }
 
 fn look<'a>(
@@ -174,11 +182,11 @@ fn look<'a>(
             return nfs::look(volume, export, root, config, hidden);
         }
         let device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
-        let mut facts = probe::facts(&device, &volume.mount, root)?;
+        let mut facts = probe::facts(&device, &volume.mount, root, None)?;
         if hidden {
             facts.target.state = TargetState::Absent;
         }
-        let plan = decide(volume, &facts, root, consent)?;
+        let plan = decide(volume, &facts, state::recall(root, &volume.name).as_ref(), consent)?;
         done(volume, &device, plan)
     });
     let there = |interface: &'a Interface| Some((interface, Ok(interfaces::look(interface, root)?)));
@@ -202,7 +210,7 @@ fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, F
     if let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source {
         locate::wait_for_size(&mut device, ebs.timeout)?;
     }
-    let lock = apply::lock(&device, false)?;
+    let lock = apply::lock(&device)?;
     device.refresh()?;
     let (_, mut plan) = judge(volume, &device, root, None)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
@@ -221,6 +229,12 @@ fn done(volume: &Volume, device: &Device, plan: Plan) -> Result<Done, Failure> {
     let about = probe::about(device)?;
     let filesystem = probe::filesystem(device, &about, volume.filesystem.kind)?;
     Ok(standing(about, plan, filesystem))
+}
+
+/// What is as it was found, or is mounted now.
+fn as_found(facts: Facts, plan: Plan) -> Done {
+    let filesystem = if let Content::Filesystem(found) = facts.content { Some(found) } else { None };
+    standing(facts.device, plan, filesystem)
 }
 
 fn standing(device: DeviceFacts, plan: Plan, filesystem: Option<Superblock>) -> Done {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Result, anyhow};
 use log::info;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,7 +20,21 @@ use crate::signals;
 
 /// A disk that is ours as long as this lives.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "closing it gives the lock back")] Flock<File>);
+pub struct Lock {
+    #[expect(dead_code, reason = "closing it gives the lock back")]
+    file: Flock<File>,
+    disk: Device,
+    /// Closed after the lock was given back, so that udev finds the disk free.
+    writable: Option<File>,
+}
+
+impl Lock {
+    /// To be called before the disk is written to: udev looks at a disk again when somebody closes it who could write.
+    pub fn writes(&mut self) -> Result<()> {
+        self.writable = Some(self.disk.reopen(true)?);
+        Ok(())
+    }
+}
 
 /// Another volinit may be formatting; a format of terabytes with a slow disk below takes minutes.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -29,13 +43,11 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// Takes the lock of the device's disk, waiting for who has it.
-///
-/// With `write` the descriptor is a writable one, whose closing makes udev look at the disk again.
-pub fn lock(device: &Device, write: bool) -> Result<Lock, Failure> {
-    lock_within(device, write, PATIENCE)
+pub fn lock(device: &Device) -> Result<Lock, Failure> {
+    lock_within(device, PATIENCE)
 }
 
-fn lock_within(device: &Device, write: bool, patience: Duration) -> Result<Lock, Failure> {
+fn lock_within(device: &Device, patience: Duration) -> Result<Lock, Failure> {
     if device.number.is_some() && device.sysfs.is_none() {
         // Whose partition it is, and who uses it, is told there alone.
         return Err(Failure::Failed(anyhow!(
@@ -50,14 +62,14 @@ fn lock_within(device: &Device, write: bool, patience: Duration) -> Result<Lock,
         _ => Device::open(&device.path)?,
     };
     let path = disk.path.clone();
-    let mut file = disk.reopen(write)?;
+    let mut file = disk.reopen(false)?;
     let started = Instant::now();
     // From here on there is something to do.
     signals::listen();
     let mut waiting = None;
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Lock(lock)),
+            Ok(file) => return Ok(Lock { file, disk, writable: None }),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(anyhow!(errno).context(format!("locking {}", path.display())).into()),
         };
@@ -102,10 +114,10 @@ mod tests {
     fn a_lock_that_is_taken_names_its_holder() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let device = Device::open(file.path()).unwrap();
-        let first = lock_within(&device, true, Duration::ZERO).unwrap();
-        let error = lock_within(&device, false, Duration::ZERO).unwrap_err().to_string();
+        let first = lock_within(&device, Duration::ZERO).unwrap();
+        let error = lock_within(&device, Duration::ZERO).unwrap_err().to_string();
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         drop(first);
-        lock_within(&device, false, Duration::ZERO).unwrap();
+        lock_within(&device, Duration::ZERO).unwrap();
     }
 }

@@ -244,6 +244,11 @@ impl Plan {
         self.steps.iter().any(|step| matches!(step.action, Action::Format { .. }))
     }
 
+    /// Whether it mounts what is there, and changes nothing but the owner and mode of the top folder.
+    pub fn only_mounts(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step.action, Action::Mount { .. } | Action::Permit { .. }))
+    }
+
     /// Whether any step writes to the device itself.
     pub fn writes_to_device(&self) -> bool {
         self.steps.iter().any(|step| step.action.writes_to_device())

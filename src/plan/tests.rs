@@ -49,6 +49,7 @@ fn facts(content: Content) -> Facts {
         },
         content,
         target: Target { path: "/data/pg".into(), state: TargetState::Absent, owner: Ownership::default() },
+        recognised: false,
         may_grow_mounted_ext4: true,
     }
 }

@@ -9,6 +9,7 @@ mod images;
 mod interrupted;
 mod mounts;
 pub mod nfs;
+mod recognise;
 mod superblock;
 mod target;
 
@@ -45,6 +46,8 @@ pub struct Facts {
     pub device: DeviceFacts,
     /// What it carries.
     pub content: Content,
+    /// Whether that is known by the filesystem's UUID alone, without libblkid's word: enough to mount it, for nothing else.
+    pub recognised: bool,
     /// The mount point.
     pub target: Target,
     /// Whether this process may grow an ext4 that is mounted (`CAP_SYS_RESOURCE`).
@@ -108,13 +111,23 @@ impl DeviceFacts {
     }
 }
 
-/// Reads everything there is to know.
-pub fn facts(device: &Device, mount: &Mount, root: &Root) -> Result<Facts> {
+/// Reads everything there is to know; where the filesystem with this `uuid` is on the device, no more than it takes to
+/// know it again.
+pub fn facts(device: &Device, mount: &Mount, root: &Root, uuid: Option<&str>) -> Result<Facts> {
     let mounts = mounts::mounts()?;
     let target = target::look(mount, root, &mounts)?;
     let about = device_facts(device, &mounts);
-    let content = content(device, &about)?;
-    Ok(Facts { device: about, content, target, may_grow_mounted_ext4: may_grow_mounted_ext4() })
+    let mounted = mounted_filesystem(device, &about)?;
+    let known = match (&mounted, uuid) {
+        (None, Some(uuid)) => recognise::recognise(device, uuid)?,
+        _ => None,
+    };
+    let recognised = known.is_some();
+    let content = match mounted.or(known) {
+        Some(found) => Content::Filesystem(found),
+        None => unmounted(device)?,
+    };
+    Ok(Facts { device: about, content, recognised, target, may_grow_mounted_ext4: may_grow_mounted_ext4() })
 }
 
 /// What is known of a device but for its content.
@@ -140,9 +153,14 @@ pub fn target(mount: &Mount, root: &Root) -> Result<Target> {
 
 /// What the device carries.
 pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
-    if let Some(mounted) = mounted_filesystem(device, about)? {
-        return Ok(Content::Filesystem(mounted));
+    match mounted_filesystem(device, about)? {
+        Some(mounted) => Ok(Content::Filesystem(mounted)),
+        None => unmounted(device),
     }
+}
+
+/// What every witness says of a device that is not mounted.
+fn unmounted(device: &Device) -> Result<Content> {
     let head = || head(&device.file).with_context(|| format!("reading {}", device.path.display()));
     let now = unix_time();
     let content = content::decide(
@@ -166,7 +184,7 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
         },
     );
     match content {
-        Content::Filesystem(found) if found.kind == FsType::Xfs => groups_of_xfs(device, found),
+        Content::Filesystem(found) if found.kind == FsType::Xfs => groups_of_xfs(device, &head()?, found),
         // libblkid says neither where nor why: our own reads do.
         Content::Unreadable(why) => Ok(match prove(&device.file, device.size, &[]) {
             place @ Verdict::Unreadable { .. } => place.into(),
@@ -179,11 +197,10 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
 /// An XFS of which only the head is there has a superblock that is whole. The kernel finds out when it mounts
 /// it, and by then it has written to the log; so the superblocks of the other allocation groups are looked at
 /// first.
-fn groups_of_xfs(device: &Device, found: Superblock) -> Result<Content> {
+fn groups_of_xfs(device: &Device, head: &[u8], found: Superblock) -> Result<Content> {
     /// mkfs.xfs makes 4 up to 4 TiB; each costs a read.
     const MOST: u64 = 64;
-    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
-    for (number, at) in (1..).zip(superblock::xfs::groups(&head, MOST)) {
+    for (number, at) in (1..).zip(superblock::xfs::groups(head, MOST)) {
         let mut magic = [0; 4];
         match device.file.read_exact_at(&mut magic, at) {
             Ok(()) if magic == superblock::xfs::MAGIC => {}

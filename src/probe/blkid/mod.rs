@@ -93,8 +93,10 @@ pub fn signatures(device: &File) -> Result<Signatures, ProbeError> {
     }
 
     read_ahead(device);
-    let mut found = all(device)?;
     let mut probe = probe(device)?;
+    let mut found = all(device, &mut probe)?;
+    // What it has read of the device it keeps.
+    probe.reset();
     let verdict = probe.do_safeprobe().map_err(failed("probing"))?;
     let ambiguous = match verdict {
         BlkidSafeprobeRet::Ambiguous => true,
@@ -151,13 +153,12 @@ fn probe(device: &File) -> Result<BlkidProbe, ProbeError> {
 }
 
 /// Every signature of both chains.
-fn all(device: &File) -> Result<Vec<Signature>, ProbeError> {
-    let mut probe = probe(device)?;
+fn all(device: &File, probe: &mut BlkidProbe) -> Result<Vec<Signature>, ProbeError> {
     let mut found: Vec<Signature> = Vec::new();
     for _ in 0..MOST {
         match probe.do_probe().map_err(failed("probing"))? {
             BlkidProbeRet::Done => break,
-            BlkidProbeRet::Success => found.extend(claims(&probe)?),
+            BlkidProbeRet::Success => found.extend(claims(probe)?),
         }
     }
     // A GPT has a protective MBR before it, which libblkid tells as a table of its own.
