@@ -83,12 +83,13 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
         _ => change(volume, &mut device, root, consent)?,
     };
     if let Some(found) = &done.filesystem {
-        let before = state::recall::<Remembered>(root, &volume.name).and_then(|before| before.erased);
-        let erased = done.plan.erased.clone().or(before);
-        let id = done.volume_id();
-        let stands = Remembered::of(found, id, erased);
+        let before = state::recall::<Remembered>(root, &volume.name);
+        let erased = done.plan.erased.clone().or(before.as_ref().and_then(|before| before.erased.clone()));
+        let stands = Remembered::of(found, done.volume_id(), erased);
         // The volume stands: that it could not be written down is no reason to say it does not.
-        if let Err(error) = state::remember(root, &volume.name, &stands) {
+        if before.as_ref() != Some(&stands)
+            && let Err(error) = state::remember(root, &volume.name, &stands)
+        {
             warn!("{}: {error:#}", volume.name);
             done.plan.warnings.push(format!("it could not be remembered: {error:#}"));
         }

@@ -23,6 +23,9 @@ mod raw {
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
     nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
     nix::ioctl_read_bad!(blkroget, 0x125e, c_int);
+    nix::ioctl_read_bad!(blkiomin, 0x1278, c_int);
+    nix::ioctl_read_bad!(blkioopt, 0x1279, c_int);
+    nix::ioctl_read_bad!(blkpbszget, 0x127b, c_int);
     nix::ioctl_read!(blkgetdiskseq, 0x12, 128, u64);
 
     nix::ioctl_write_ptr_bad!(blkzeroout, 0x127f, [u64; 2]);
@@ -160,18 +163,35 @@ pub fn size(device: &File) -> Result<Bytes> {
 
 /// The logical sector size of a block device, in bytes.
 pub fn sector_size(device: &File) -> Result<u32> {
-    let mut bytes: c_int = 0;
-    // SAFETY: the kernel writes one int.
-    unsafe { raw::blksszget(device.as_raw_fd(), &raw mut bytes)? };
-    Ok(bytes.unsigned_abs())
+    number(device, raw::blksszget)
+}
+
+/// Its physical sector size, in bytes.
+pub fn physical_sector_size(device: &File) -> Result<u32> {
+    number(device, raw::blkpbszget)
+}
+
+/// In what pieces it likes to be written, in bytes.
+pub fn minimum_io(device: &File) -> Result<u32> {
+    number(device, raw::blkiomin)
+}
+
+/// How much it writes best at once, in bytes; 0 where it does not say.
+pub fn optimal_io(device: &File) -> Result<u32> {
+    number(device, raw::blkioopt)
 }
 
 /// Whether a block device is set read-only.
 pub fn is_read_only(device: &File) -> Result<bool> {
-    let mut flag: c_int = 0;
+    Ok(number(device, raw::blkroget)? != 0)
+}
+
+/// What one of the requests answers that give an int.
+fn number(device: &File, request: unsafe fn(c_int, *mut c_int) -> Result<c_int>) -> Result<u32> {
+    let mut number: c_int = 0;
     // SAFETY: the kernel writes one int.
-    unsafe { raw::blkroget(device.as_raw_fd(), &raw mut flag)? };
-    Ok(flag != 0)
+    unsafe { request(device.as_raw_fd(), &raw mut number)? };
+    Ok(number.cast_unsigned())
 }
 
 /// The sequence number that tells this disk from one that takes its name later (Linux 5.15).

@@ -42,6 +42,8 @@ pub struct Device {
     pub number: Option<dev_t>,
     /// Its folder in sysfs; `None` for a file, or where sysfs is not mounted.
     pub sysfs: Option<Sysfs>,
+    /// Its serial number.
+    pub serial: Option<String>,
     /// Its size.
     pub size: Bytes,
     /// The number of this disk among all that the machine has seen; `None` before Linux 5.15.
@@ -191,7 +193,16 @@ impl Device {
         let path = node.unwrap_or_else(|| said.to_owned());
         let size = ioctl::size(&file).with_context(|| format!("asking {} for its size", path.display()))?;
         let diskseq = ioctl::diskseq(&file).ok();
-        Ok(Device { said: said.to_owned(), number: Some(number), sysfs, size, diskseq, ..Device::of_file(file, path) })
+        let serial = sysfs.as_ref().and_then(Sysfs::serial);
+        Ok(Device {
+            said: said.to_owned(),
+            number: Some(number),
+            sysfs,
+            serial,
+            size,
+            diskseq,
+            ..Device::of_file(file, path)
+        })
     }
 
     /// With nothing known of it.
@@ -202,6 +213,7 @@ impl Device {
             path,
             number: None,
             sysfs: None,
+            serial: None,
             size: Bytes(0),
             diskseq: None,
             pending: vec![],
@@ -231,10 +243,8 @@ impl Device {
         let looking = || format!("looking at {}", self.path.display());
         let (meta, known) = (file.metadata().with_context(looking)?, self.file.metadata().with_context(looking)?);
         let same = (meta.dev(), meta.ino()) == (known.dev(), known.ino()) || self.number == Some(meta.rdev());
-        let serial = |sysfs: &Sysfs| sysfs.serial();
-        let now = self.number.and_then(|_| Sysfs::of(meta.rdev()).ok());
-        let same_serial = now.as_ref().and_then(serial) == self.sysfs.as_ref().and_then(serial);
-        if !same || !same_serial || ioctl::diskseq(file).ok() != self.diskseq {
+        let serial = self.number.and_then(|_| Sysfs::of(meta.rdev()).ok()?.serial());
+        if !same || serial != self.serial || ioctl::diskseq(file).ok() != self.diskseq {
             return Err(anyhow!("{} is another disk now than the one that was looked at", self.path.display()));
         }
         Ok(())
@@ -251,8 +261,7 @@ impl Device {
 
     /// The EBS volume id that the device itself reports, or that EC2 says it is where no disk reports any.
     pub fn volume_id(&self) -> Option<VolumeId> {
-        let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
-        serial.as_deref().and_then(VolumeId::from_serial).or_else(|| self.named.clone())
+        self.serial.as_deref().and_then(VolumeId::from_serial).or_else(|| self.named.clone())
     }
 
     /// The device name that EC2 attached this volume as, `/dev/sdf`, where its controller tells.
@@ -270,9 +279,8 @@ impl Device {
         if self.image.is_some() {
             return self.said.clone();
         }
-        let serial = self.sysfs.as_ref().and_then(Sysfs::serial);
         let is_it = |link: &Path| self.number.is_some() && number_of(link) == self.number;
-        best_link(Path::new("/dev/disk/by-id"), serial.as_deref(), is_it).unwrap_or_else(|| self.said.clone())
+        best_link(Path::new("/dev/disk/by-id"), self.serial.as_deref(), is_it).unwrap_or_else(|| self.said.clone())
     }
 }
 

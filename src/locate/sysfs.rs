@@ -10,27 +10,38 @@ use crate::bytes::Bytes;
 
 /// A block device's folder in sysfs.
 #[derive(Clone, Debug)]
-pub struct Sysfs(PathBuf);
+pub struct Sysfs {
+    folder: PathBuf,
+    is_partition: bool,
+}
 
 impl Sysfs {
     /// The folder of the device with this number.
     pub fn of(number: u64) -> io::Result<Sysfs> {
-        fs::canonicalize(format!("/sys/dev/block/{}:{}", major(number), minor(number))).map(Sysfs)
+        let dev = Path::new("/sys/dev/block");
+        let link = fs::read_link(dev.join(format!("{}:{}", major(number), minor(number))))?;
+        // `../../devices/…`, and on all that way is no other link.
+        let folder = match link.strip_prefix("../..") {
+            Ok(below) => Path::new("/sys").join(below),
+            Err(_) => fs::canonicalize(dev.join(link))?,
+        };
+        Ok(Sysfs { is_partition: folder.join("partition").exists(), folder })
     }
 
     /// All disks that have a size, by name; partitions are below their disk.
     pub fn disks() -> io::Result<Vec<Sysfs>> {
         let mut disks: Vec<Sysfs> = fs::read_dir("/sys/block")?
-            .filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok().map(Sysfs))
-            .filter(|disk: &Sysfs| disk.size() > Bytes(0))
+            .filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok())
+            .map(|folder| Sysfs { folder, is_partition: false })
+            .filter(|disk| disk.size() > Bytes(0))
             .collect();
-        disks.sort_by(|a, b| a.0.file_name().cmp(&b.0.file_name()));
+        disks.sort_by(|a, b| a.folder.file_name().cmp(&b.folder.file_name()));
         Ok(disks)
     }
 
     /// The kernel's name, `nvme1n1`.
     pub fn name(&self) -> String {
-        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// The node that devtmpfs makes. The kernel writes `!` where a name has `/` in it.
@@ -40,7 +51,7 @@ impl Sysfs {
 
     /// An attribute's text without the white space around it; `None` where there is none or it is empty.
     pub fn attribute(&self, name: &str) -> Option<String> {
-        let text = fs::read_to_string(self.0.join(name)).ok()?;
+        let text = fs::read_to_string(self.folder.join(name)).ok()?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
@@ -53,15 +64,15 @@ impl Sysfs {
     /// The disk that this is a partition of; itself where it is none.
     #[must_use]
     pub fn whole(&self) -> Sysfs {
-        match self.0.parent() {
-            Some(disk) if self.0.join("partition").exists() => Sysfs(disk.to_owned()),
+        match self.folder.parent() {
+            Some(disk) if self.is_partition => Sysfs { folder: disk.to_owned(), is_partition: false },
             _ => self.clone(),
         }
     }
 
     /// The partitions that the kernel knows of.
     pub fn partitions(&self) -> Vec<Sysfs> {
-        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         // `sda1`, `nvme1n1p1` (`add_partition` in Linux, block/partitions/core.c): the other thirty are not looked at.
         let disk = self.name();
         let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&disk);
@@ -69,7 +80,7 @@ impl Sysfs {
             .filter_map(|entry| entry.ok().filter(named))
             .map(|entry| entry.path())
             .filter(|path| path.join("partition").exists())
-            .map(Sysfs)
+            .map(|folder| Sysfs { folder, is_partition: true })
             .collect();
         partitions.sort_by_key(Sysfs::name);
         partitions
@@ -77,7 +88,7 @@ impl Sysfs {
 
     /// Devices built on top of this one: device-mapper, md, bcache.
     pub fn holders(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.0.join("holders")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.folder.join("holders")) else { return Vec::new() };
         let mut names: Vec<String> =
             entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
         names.sort();
@@ -91,7 +102,8 @@ impl Sysfs {
 
     /// The serial number: NVMe has it at the controller, virtio at the disk.
     pub fn serial(&self) -> Option<String> {
-        self.whole().attribute("device/serial").or_else(|| self.whole().attribute("serial"))
+        let disk = self.whole();
+        disk.attribute("device/serial").or_else(|| disk.attribute("serial"))
     }
 
     /// The model.

@@ -22,6 +22,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc::dev_t;
+use rustix::thread::{CapabilitySet, capabilities};
 
 pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_zero, prove, prove_ranges};
 pub use content::{Content, Sign};
@@ -119,7 +120,7 @@ pub fn facts(device: &Device, mount: &Mount, root: &Root, uuid: Option<&str>) ->
     let about = device_facts(device, &mounts);
     let mounted = mounted_filesystem(device, &about)?;
     let known = match (&mounted, uuid) {
-        (None, Some(uuid)) => recognise::recognise(device, uuid)?,
+        (None, Some(uuid)) => recognise::recognise(device, uuid),
         _ => None,
     };
     let recognised = known.is_some();
@@ -184,7 +185,7 @@ fn unmounted(device: &Device) -> Result<Content> {
         },
     );
     match content {
-        Content::Filesystem(found) if found.kind == FsType::Xfs => groups_of_xfs(device, &head()?, found),
+        Content::Filesystem(found) if found.kind == FsType::Xfs => Ok(groups_of_xfs(device, &head()?, found)),
         // libblkid says neither where nor why: our own reads do.
         Content::Unreadable(why) => Ok(match prove(&device.file, device.size, &[]) {
             place @ Verdict::Unreadable { .. } => place.into(),
@@ -197,7 +198,7 @@ fn unmounted(device: &Device) -> Result<Content> {
 /// An XFS of which only the head is there has a superblock that is whole. The kernel finds out when it mounts
 /// it, and by then it has written to the log; so the superblocks of the other allocation groups are looked at
 /// first.
-fn groups_of_xfs(device: &Device, head: &[u8], found: Superblock) -> Result<Content> {
+fn groups_of_xfs(device: &Device, head: &[u8], found: Superblock) -> Content {
     /// mkfs.xfs makes 4 up to 4 TiB; each costs a read.
     const MOST: u64 = 64;
     for (number, at) in (1..).zip(superblock::xfs::groups(head, MOST)) {
@@ -208,12 +209,12 @@ fn groups_of_xfs(device: &Device, head: &[u8], found: Superblock) -> Result<Cont
             _ if at >= device.size.0 => break,
             Ok(()) => {
                 let evidence = format!("its allocation group {number} has no superblock, at byte {at}");
-                return Ok(Content::Damaged { kind: FsType::Xfs, evidence, repair: format!("xfs_repair {DEVICE}") });
+                return Content::Damaged { kind: FsType::Xfs, evidence, repair: format!("xfs_repair {DEVICE}") };
             }
-            Err(error) => return Ok(Content::Unreadable(format!("byte {at} could not be read: {error}"))),
+            Err(error) => return Content::Unreadable(format!("byte {at} could not be read: {error}")),
         }
     }
-    Ok(Content::Filesystem(found))
+    Content::Filesystem(found)
 }
 
 /// What a mounted filesystem of ours says of itself. The kernel owns its superblock now, and what is on the
@@ -301,7 +302,6 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         .chain(partitions.iter().filter_map(|part| crate::locate::number_of(&part.node())))
         .collect();
     let sector = ioctl::sector_size(&device.file).unwrap_or(512);
-    let queue = |name: &str| sysfs.and_then(|sysfs| sysfs.whole().attribute(&format!("queue/{name}"))?.parse().ok());
     DeviceFacts {
         path: device.path.clone(),
         stable: device.stable_path(),
@@ -311,11 +311,11 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         words: device.words.clone(),
         size: device.size,
         sector,
-        physical_sector: queue("physical_block_size").unwrap_or(sector).max(sector),
-        minimum_io: queue("minimum_io_size").unwrap_or(sector),
-        optimal_io: queue("optimal_io_size").unwrap_or(0),
+        physical_sector: ioctl::physical_sector_size(&device.file).unwrap_or(sector).max(sector),
+        minimum_io: ioctl::minimum_io(&device.file).unwrap_or(sector),
+        optimal_io: ioctl::optimal_io(&device.file).unwrap_or(0),
         volume_id: device.volume_id(),
-        serial: sysfs.and_then(Sysfs::serial),
+        serial: device.serial.clone(),
         model: sysfs.and_then(Sysfs::model),
         diskseq: device.diskseq,
         // A kernel that does not say is not asked to be written to.
@@ -349,10 +349,5 @@ fn unix_time() -> u64 {
 
 /// Whether `CAP_SYS_RESOURCE` is in effect: without it the kernel answers EPERM to `EXT4_IOC_RESIZE_FS`.
 fn may_grow_mounted_ext4() -> bool {
-    const CAP_SYS_RESOURCE: u32 = 24;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & (1 << CAP_SYS_RESOURCE) != 0)
+    capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -47,8 +48,15 @@ impl Mounted {
 
 /// All mounts that this process sees, in the order they were made.
 pub fn mounts() -> Result<Vec<Mounted>> {
-    let table = fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let table = table("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     Ok(parse(&table))
+}
+
+/// A table of /proc. It has no size there, so that `fs::read` would begin with 32 bytes.
+fn table(path: &str) -> io::Result<Vec<u8>> {
+    let mut table = Vec::with_capacity(8192);
+    File::open(path)?.read_to_end(&mut table)?;
+    Ok(table)
 }
 
 /// Whether a mount that is made here stays here, because systemd has put this process into a mount namespace of the
@@ -60,7 +68,7 @@ pub fn are_hidden_from_host() -> bool {
     // A mount's number is its own among all namespaces, so that two tables of one namespace have some in common.
     // /proc/1/ns/mnt would tell too, but only a process with all the capabilities of process 1 may read it.
     let numbers = |process: &str| -> BTreeSet<Vec<u8>> {
-        let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+        let table = table(&format!("/proc/{process}/mountinfo")).unwrap_or_default();
         let lines = table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.filter_map(|line| Some(line.split(|byte| *byte == b' ').next()?.to_vec())).collect()
     };
@@ -82,8 +90,8 @@ pub fn at<'a>(mounts: &'a [Mounted], path: &Path) -> Option<&'a Mounted> {
 
 /// The numbers of the block devices that are swap space.
 pub fn swaps() -> Vec<dev_t> {
-    let table = fs::read("/proc/swaps").unwrap_or_default();
-    let lines = table.split(|byte| *byte == b'\n').skip(1);
+    let table = table("/proc/swaps").unwrap_or_default();
+    let lines = table.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty());
     lines
         .filter_map(|line| line.split(u8::is_ascii_whitespace).next())
         .filter_map(|name| number_of(&unescape(name)))

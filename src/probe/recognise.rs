@@ -3,38 +3,38 @@
 
 use std::ops::Range;
 
-use anyhow::Result;
-
 use super::blank::{fetch, is_zero};
-use super::direct::{Buffer, Direct};
+use super::content::Content;
+use super::direct::{Buffer, Direct, PAGE};
 use super::superblock::{self, Finding, Superblock};
 use super::{groups_of_xfs, unix_time};
 use crate::config::FsType;
 use crate::locate::Device;
-use crate::probe::Content;
 
 /// The most that may lie behind the filesystem's end, in bytes: ext4 may leave more, and is then looked at with all care.
 const MOST: u64 = 1 << 20;
 
 /// The filesystem with this UUID. `None` where it is not there, or anything else may be: then all witnesses are to be
 /// asked. It is read from the disk and not from the page cache, which can be stale.
-pub(super) fn recognise(device: &Device, uuid: &str) -> Result<Option<Superblock>> {
+pub(super) fn recognise(device: &Device, uuid: &str) -> Option<Superblock> {
     let read = |range: Range<u64>| {
         let direct = Direct::begin(&device.file).ok()?;
-        let mut buffer = Buffer::new((range.end - range.start).next_multiple_of(super::direct::PAGE));
+        let mut buffer = Buffer::new((range.end - range.start).next_multiple_of(PAGE));
         Some(fetch(&direct, &mut buffer, &range).ok()?.to_vec())
     };
-    let Some(head) = read(0..superblock::HEAD as u64) else { return Ok(None) };
-    let Some(found) = alone(&head, uuid) else { return Ok(None) };
+    let head = read(0..superblock::HEAD as u64)?;
+    let found = alone(&head, uuid)?;
     let behind = found.size.0..device.size.0;
-    let clear =
-        behind.is_empty() || behind.end - behind.start <= MOST && read(behind).is_some_and(|rest| is_zero(&rest));
-    if !clear {
-        return Ok(None);
+    if !behind.is_empty() && (behind.end - behind.start > MOST || !is_zero(&read(behind)?)) {
+        return None;
     }
-    let content =
-        if found.kind == FsType::Xfs { groups_of_xfs(device, &head, found)? } else { Content::Filesystem(found) };
-    Ok(if let Content::Filesystem(found) = content { Some(found) } else { None })
+    match found.kind {
+        FsType::Ext4 | FsType::Btrfs => Some(found),
+        FsType::Xfs => match groups_of_xfs(device, &head, found) {
+            Content::Filesystem(found) => Some(found),
+            _ => None,
+        },
+    }
 }
 
 /// The superblock with this UUID, where it is whole, the only one, and has nothing but zeros before it.

@@ -14,9 +14,9 @@ mod tests;
 use crate::bytes::Bytes;
 use crate::config::FsType;
 
-/// How much of the device's head the parsers look at; the last that they want is Btrfs's superblock at 64 KiB.
-/// A shorter slice, of a smaller device, is fine.
-pub const HEAD: usize = 128 * 1024;
+/// How much of the device's head the parsers look at, in bytes; the last that they want is Btrfs's superblock, of 4 KiB at
+/// 64 KiB. A shorter slice, of a smaller device, is fine.
+pub const HEAD: usize = 68 * 1024;
 
 /// What a filesystem says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
