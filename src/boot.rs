@@ -22,7 +22,7 @@ use crate::interfaces;
 use crate::locate::{self, Device, Effort};
 use crate::nfs;
 use crate::plan::{self, Action, Plan};
-use crate::probe::{self, Content, DeviceFacts, Facts, Superblock, TargetState};
+use crate::probe::{self, Content, DeviceFacts, Facts, Mounted, Superblock, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
 use crate::report::{Brought, Done, Outcome, Report, journal};
 use crate::root::Root;
@@ -76,7 +76,9 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
     // What is not mounted can't be as it should be: it is looked at once, under the lock.
-    let mut done = match probe::is_mounted(&volume.mount, root).then(|| judge(volume, &device, root, consent)) {
+    let mounts = probe::mounts()?;
+    let mounted = probe::mounted(&mounts, &volume.mount, root);
+    let mut done = match mounted.map(|_| judge(volume, &device, root, &mounts, consent)) {
         // A boot that changes nothing takes no lock.
         Some(Ok((facts, plan))) if plan.steps.is_empty() => as_found(facts, plan),
         // Whatever else was found, a refusal included, may be the half of another's work.
@@ -101,14 +103,14 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
 fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Consent>) -> Result<Done, Failure> {
     let mut lock = apply::lock(device)?;
     device.refresh()?;
-    let (mut facts, mut plan) = judge(volume, device, root, consent)?;
+    let (mut facts, mut plan) = judge(volume, device, root, &probe::mounts()?, consent)?;
     if plan.formats()
         && device.cloud.is_none()
         && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
     {
         // It was attached before, so EC2 was not asked yet; its word is part of the proof.
         device.cloud = locate::ask(device, ebs.timeout)?;
-        (facts, plan) = judge(volume, device, root, consent)?;
+        (facts, plan) = judge(volume, device, root, &probe::mounts()?, consent)?;
     }
     if plan.writes_to_device() {
         lock.writes()?;
@@ -146,13 +148,19 @@ fn beside_interfaces<'a, T>(
 
 /// Facts, and the plan that follows from them. Where all that is left to do is to mount what stood here before, its
 /// superblock is enough to know it by; for anything else every witness is asked.
-fn judge(volume: &Volume, device: &Device, root: &Root, consent: Option<&Consent>) -> Result<(Facts, Plan), Failure> {
+fn judge(
+    volume: &Volume,
+    device: &Device,
+    root: &Root,
+    mounts: &[Mounted],
+    consent: Option<&Consent>,
+) -> Result<(Facts, Plan), Failure> {
     let before = state::recall::<Remembered>(root, &volume.name);
     let uuid = before.as_ref().map(|before| before.uuid.as_str());
-    let mut facts = probe::facts(device, &volume.mount, root, uuid)?;
+    let mut facts = probe::facts(device, &volume.mount, root, mounts, uuid)?;
     let mut plan = decide(volume, &facts, before.as_ref(), consent);
     if facts.recognised && !plan.as_ref().is_ok_and(Plan::only_mounts) {
-        facts = probe::facts(device, &volume.mount, root, None)?;
+        facts = probe::facts(device, &volume.mount, root, mounts, None)?;
         plan = decide(volume, &facts, before.as_ref(), consent);
     }
     debug!("{}: {facts:?}", volume.name);
@@ -183,7 +191,7 @@ fn look<'a>(
             return nfs::look(volume, export, root, config, hidden);
         }
         let device = locate::locate(volume, &config.interfaces, root, Effort::Look)?;
-        let mut facts = probe::facts(&device, &volume.mount, root, None)?;
+        let mut facts = probe::facts(&device, &volume.mount, root, &probe::mounts()?, None)?;
         if hidden {
             facts.target.state = TargetState::Absent;
         }
@@ -213,7 +221,7 @@ fn grow_mounted(volume: &Volume, root: &Root, config: &Config) -> Result<Done, F
     }
     let lock = apply::lock(&device)?;
     device.refresh()?;
-    let (_, mut plan) = judge(volume, &device, root, None)?;
+    let (_, mut plan) = judge(volume, &device, root, &probe::mounts()?, None)?;
     plan.steps.retain(|step| matches!(step.action, Action::EnlargeImage { .. } | Action::Grow { .. }));
     let plan = apply::apply(volume, &device, plan, &lock)?;
     device.refresh()?;

@@ -63,11 +63,11 @@ pub fn look(volume: &Volume, export: &str, root: &Root, config: &Config, hidden:
 
 /// Where the export is mounted, and answers, for who unmounts it.
 pub fn mounted(volume: &Volume, export: &str, root: &Root) -> Result<Option<PathBuf>, Failure> {
-    let Some(shown) = probe::mounted(&volume.mount, root)?.filter(|shown| shown.is_export(export)) else {
-        return Ok(None);
-    };
+    let mounts = probe::mounts()?;
+    let shown = probe::mounted(&mounts, &volume.mount, root);
+    let Some(shown) = shown.filter(|shown| shown.is_export(export)) else { return Ok(None) };
     judge(volume, export, &Server::of(export, &volume.mount.options), root, false)?;
-    Ok(Some(shown.at))
+    Ok(Some(shown.at.clone()))
 }
 
 /// The mount point, and the plan that follows from it. `hidden` is whether the folder that is there now will be below

@@ -73,8 +73,9 @@ fn mount(volume: &Volume, export: &str, at: &Path, root: &Root, deadline: Instan
 
 /// A server may refer to another one (`NFSv4`), and mount.nfs may be another program than is thought.
 fn prove(volume: &Volume, export: &str, at: &Path, root: &Root) -> Result<()> {
-    let shown = probe::mounted(&volume.mount, root)?;
-    if shown.as_ref().is_some_and(|shown| shown.is_export(export)) {
+    let mounts = probe::mounts()?;
+    let shown = probe::mounted(&mounts, &volume.mount, root);
+    if shown.is_some_and(|shown| shown.is_export(export)) {
         return Ok(());
     }
     let Some(shown) = shown else {

@@ -29,7 +29,7 @@ pub use content::{Content, Sign};
 pub use interrupted::Interrupted;
 #[doc(hidden)] // for the fuzzer
 pub use mounts::parse as parse_mounts;
-pub use mounts::{Mounted, are_hidden_from_host};
+pub use mounts::{Mounted, are_hidden_from_host, mounts};
 pub use superblock::{Finding, State, Superblock, find};
 pub use target::{Ownership, Target, TargetState};
 
@@ -112,12 +112,11 @@ impl DeviceFacts {
     }
 }
 
-/// Reads everything there is to know; where the filesystem with this `uuid` is on the device, no more than it takes to
-/// know it again.
-pub fn facts(device: &Device, mount: &Mount, root: &Root, uuid: Option<&str>) -> Result<Facts> {
-    let mounts = mounts::mounts()?;
-    let target = target::look(mount, root, &mounts)?;
-    let about = device_facts(device, &mounts);
+/// Reads everything there is to know but for the `mounts`; where the filesystem with this `uuid` is on the device, no more
+/// than it takes to know it again.
+pub fn facts(device: &Device, mount: &Mount, root: &Root, mounts: &[Mounted], uuid: Option<&str>) -> Result<Facts> {
+    let target = target::look(mount, root, mounts)?;
+    let about = device_facts(device, mounts);
     let mounted = mounted_filesystem(device, &about)?;
     let known = match (&mounted, uuid) {
         (None, Some(uuid)) => recognise::recognise(device, uuid),
@@ -133,23 +132,22 @@ pub fn facts(device: &Device, mount: &Mount, root: &Root, uuid: Option<&str>) ->
 
 /// What is known of a device but for its content.
 pub fn about(device: &Device) -> Result<DeviceFacts> {
-    Ok(device_facts(device, &mounts::mounts()?))
+    Ok(device_facts(device, &mounts()?))
 }
 
 /// Whether anything is mounted at the mount point.
 pub fn is_mounted(mount: &Mount, root: &Root) -> bool {
-    mounted(mount, root).is_ok_and(|shown| shown.is_some())
+    mounts().is_ok_and(|mounts| mounted(&mounts, mount, root).is_some())
 }
 
-/// What is mounted at the mount point.
-pub fn mounted(mount: &Mount, root: &Root) -> Result<Option<Mounted>> {
-    let real = mounts::real(&root.path(mount.at.as_path()));
-    Ok(mounts::at(&mounts::mounts()?, &real).cloned())
+/// What of `mounts` is shown at the mount point.
+pub fn mounted<'a>(mounts: &'a [Mounted], mount: &Mount, root: &Root) -> Option<&'a Mounted> {
+    mounts::at(mounts, &mounts::real(&root.path(mount.at.as_path())))
 }
 
 /// The mount point alone, for what has no device.
 pub fn target(mount: &Mount, root: &Root) -> Result<Target> {
-    target::look(mount, root, &mounts::mounts()?)
+    target::look(mount, root, &mounts()?)
 }
 
 /// What the device carries.

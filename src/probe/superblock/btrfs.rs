@@ -3,7 +3,7 @@
 //!
 //! The size is that of this device's item, not the filesystem's total, which may span several devices.
 
-use super::{Fields, Finding, State, Superblock, checksum, finding, sane};
+use super::{CRC32C, Fields, Finding, State, Superblock, checksum, finding, sane};
 use crate::bytes::Bytes;
 use crate::config::FsType;
 
@@ -51,7 +51,7 @@ fn parse(bytes: &[u8], at: u64) -> Result<Superblock, String> {
     sane(csum_type <= CSUM_LAST, || format!("checksum type {csum_type}, where {CSUM_LAST} is the last known"))?;
     // The others would need a crate each; what they protect, mount(2) verifies.
     if csum_type == CSUM_CRC32C {
-        checksum(fields.le32(0), crc32c::crc32c(&bytes[32..]))?;
+        checksum(fields.le32(0), CRC32C.checksum(&bytes[32..]))?;
     }
     let magic: [u8; 8] = fields.bytes(64);
     sane(magic != *MAGIC_TEMPORARY, || {

@@ -4,7 +4,7 @@
 //! ext2, ext3 and a journal device have the same magic number and are other types, told apart by their
 //! features as libblkid does: absent here, and never mounted, checked or grown as ext4.
 
-use super::{Fields, Finding, State, Superblock, checksum, finding, sane};
+use super::{CRC32C, Fields, Finding, State, Superblock, checksum, finding, sane};
 use crate::bytes::Bytes;
 use crate::config::FsType;
 
@@ -107,7 +107,7 @@ fn parse(fields: Fields<'_>, now: u64) -> Result<Superblock, String> {
         let kind = fields.u8(0x175);
         sane(kind == 1, || format!("checksum type {kind}, where 1 (crc32c) is the only one"))?;
         // `ext4_superblock_csum`: seeded with ~0 and not inverted at the end, which the crate's is.
-        checksum(fields.le32(0x3FC), !crc32c::crc32c(&fields.0[..0x3FC]))?;
+        checksum(fields.le32(0x3FC), !CRC32C.checksum(&fields.0[..0x3FC]))?;
     }
 
     let log_block_size = fields.le32(0x18);

@@ -4,7 +4,7 @@
 //! Both versions: 5 with a checksum, 4 without. The superblock of a mounted XFS is stale in its size; ask the
 //! kernel for that.
 
-use super::{Fields, Finding, State, Superblock, checksum, finding, sane};
+use super::{CRC32C, Fields, Finding, State, Superblock, checksum, finding, sane};
 use crate::bytes::Bytes;
 use crate::config::FsType;
 
@@ -91,7 +91,9 @@ fn power(size: u32, log: u8, range: std::ops::RangeInclusive<u32>) -> Result<u32
 
 /// `xfs_cksum`: crc32c over the sector, with its own field taken as zero.
 fn crc(sector: &[u8]) -> u32 {
-    let before = crc32c::crc32c(&sector[..CRC]);
-    let field = crc32c::crc32c_append(before, &[0; 4]);
-    crc32c::crc32c_append(field, &sector[CRC + 4..])
+    let mut digest = CRC32C.digest();
+    for part in [&sector[..CRC], &[0; 4], &sector[CRC + 4..]] {
+        digest.update(part);
+    }
+    digest.finalize()
 }
