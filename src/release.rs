@@ -78,6 +78,7 @@ fn give_back<'a>(interface: &'a Interface, root: &Root) -> Outcome<'a> {
 }
 
 fn one(volume: &Volume, root: &Root) -> Result<Vec<String>, Failure> {
+    signals::listen();
     let mut done = Vec::new();
     if let Source::Nfs { export, .. } = &volume.source {
         let Some(real) = nfs::mounted(volume, export, root)? else { return Ok(done) };

@@ -44,7 +44,8 @@ pub fn take() {
     }
 }
 
-/// Hears them from now on: to be called before anything that may last. Only the first call does something.
+/// Hears them from now on: to be called before anything that may last, and not before, since the thread that it takes costs
+/// a boot more than most of its steps. Only the first call does something.
 pub fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(hear);
@@ -74,9 +75,9 @@ pub fn deaf(command: &mut Command) -> &mut Command {
     ioctl::deaf(command, &signals())
 }
 
-/// Says that `what` has begun and is to be finished. Where volinit is ending it never returns: nothing new begins.
+/// Says that `what` has begun and is to be finished. Where volinit is ending it never returns: nothing new begins. What may
+/// last [`listen`]s first, so that who sends a signal hears what is waited for.
 pub fn hold(what: impl FnOnce() -> String) -> Held {
-    listen();
     let mut board = board();
     while board.stopping {
         board = CHANGED.wait(board).unwrap_or_else(PoisonError::into_inner);

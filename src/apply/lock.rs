@@ -16,7 +16,6 @@ use nix::sys::stat::{major, minor};
 use crate::error::Failure;
 use crate::locate::{Device, Sysfs};
 use crate::report::progress;
-use crate::signals;
 
 /// A disk that is ours as long as this lives.
 #[derive(Debug)]
@@ -64,8 +63,6 @@ fn lock_within(device: &Device, patience: Duration) -> Result<Lock, Failure> {
     let path = disk.path.clone();
     let mut file = disk.reopen(false)?;
     let started = Instant::now();
-    // From here on there is something to do.
-    signals::listen();
     let mut waiting = None;
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -33,6 +33,9 @@ use crate::signals;
 /// is better at boot than none.
 pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> Result<Plan, Failure> {
     let mut mounted: Option<mount::Mounted> = None;
+    if !plan.only_mounts() {
+        signals::listen();
+    }
     for step in std::mem::take(&mut plan.steps) {
         info!("{}: {} on {}: {}", volume.name, step.action, device.path.display(), step.reason);
         // A format first makes a file in memory, which may be cut off at any time: it holds its own writing. To erase

@@ -79,7 +79,7 @@ fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> R
     let mounting = || format!("mounting {} at {}", device.path.display(), at.display());
     fs::create_dir_all(at).with_context(|| format!("making {}", at.display()))?;
     let options = Options::split(options);
-    let _running = progress::start(mounting);
+    let _running = progress::short(mounting);
 
     let mut said = String::new();
     let hidden = patiently(|| hidden(device, kind, &options, &mut said));

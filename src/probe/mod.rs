@@ -39,6 +39,7 @@ use crate::ioctl;
 use crate::locate::{Cloud, Device, Sysfs, nvme};
 use crate::publish::CloudWords;
 use crate::root::Root;
+use crate::signals;
 
 /// What is known of a device and of the mount point that is meant for it.
 #[derive(Clone, Debug)]
@@ -175,6 +176,8 @@ fn unmounted(device: &Device) -> Result<Content> {
             Ok(superblock::find_all(&head()?, now))
         },
         || {
+            // The proof reads as long as the disk takes.
+            signals::listen();
             Ok(match interrupted::look(&device.file, device.size, &head()?) {
                 Some(Ok(ours)) => Content::Interrupted(ours),
                 Some(Err(foreign)) => foreign.into(),

@@ -57,10 +57,14 @@ fn board() -> MutexGuard<'static, Board> {
     BOARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says that `what` goes on from now until the value is dropped.
+/// Says that `what` goes on from now until the value is dropped. What may last may also be stopped.
 pub fn start(what: impl FnOnce() -> String) -> Running {
-    // What may last may also be stopped.
     signals::listen();
+    short(what)
+}
+
+/// The same of what most often takes no time, and which no signal cuts off.
+pub fn short(what: impl FnOnce() -> String) -> Running {
     if *LISTENER == Listener::Nobody {
         return Running(None);
     }
