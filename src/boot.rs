@@ -115,13 +115,19 @@ fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Co
     if plan.writes_to_device() {
         lock.writes()?;
     }
-    let only_mounts = plan.only_mounts();
+    let (only_mounts, mounts) = (plan.only_mounts(), plan.mounts());
     let plan = apply::apply(volume, device, plan, &lock)?;
     if only_mounts {
         return Ok(as_found(facts, plan));
     }
     device.refresh()?;
-    done(volume, device, plan)
+    if mounts {
+        return done(volume, device, plan);
+    }
+    // It was mounted before, and is larger now.
+    let filesystem = probe::filesystem(device, &facts.device, volume.filesystem.kind)?;
+    let about = DeviceFacts { size: device.size, ..facts.device };
+    Ok(standing(about, plan, filesystem))
 }
 
 /// Does `work` while the network interfaces are attached. Those of a volume's slot come with it, in `work`.

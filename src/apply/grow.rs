@@ -22,7 +22,7 @@ use crate::report::progress;
 /// Grows the filesystem that is mounted, with `top` for its top folder, to all of `device`.
 pub fn mounted(device: &Device, kind: FsType, top: &Path) -> Result<()> {
     let growing = || format!("growing the {kind} on {}", device.path.display());
-    let _running = progress::start(growing);
+    let _running = progress::short(growing);
     let folder = File::open(top).with_context(growing)?;
     let size = ioctl::size(&device.file).with_context(growing)?;
     match kind {

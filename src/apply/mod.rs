@@ -33,7 +33,7 @@ use crate::signals;
 /// is better at boot than none.
 pub fn apply(volume: &Volume, device: &Device, mut plan: Plan, _lock: &Lock) -> Result<Plan, Failure> {
     let mut mounted: Option<mount::Mounted> = None;
-    if !plan.only_mounts() {
+    if plan.writes_to_device() {
         signals::listen();
     }
     for step in std::mem::take(&mut plan.steps) {

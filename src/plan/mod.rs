@@ -249,6 +249,11 @@ impl Plan {
         self.steps.iter().all(|step| matches!(step.action, Action::Mount { .. } | Action::Permit { .. }))
     }
 
+    /// Whether it mounts the volume, which was not mounted before.
+    pub fn mounts(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Mount { .. }))
+    }
+
     /// Whether any step writes to the device itself.
     pub fn writes_to_device(&self) -> bool {
         self.steps.iter().any(|step| step.action.writes_to_device())

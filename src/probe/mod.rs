@@ -227,8 +227,7 @@ fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Sup
         return Ok(None);
     };
     let asking = || format!("asking {} for its size", mounted.at.display());
-    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
-    let Finding::Superblock(mut superblock) = superblock::find(kind, &head, unix_time()) else { return Ok(None) };
+    let Finding::Superblock(mut superblock) = self::superblock(device, kind)? else { return Ok(None) };
     superblock.state = State::Clean;
     superblock.size = match kind {
         // The kernel keeps ext4's in the page cache that was just read.
@@ -278,7 +277,8 @@ pub fn filesystem(device: &Device, about: &DeviceFacts, kind: FsType) -> Result<
 
 /// The superblock of `kind` on the device as it is now; for after a format or a repair.
 pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
-    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    let head = beginning(&device.file, superblock::reach(kind))
+        .with_context(|| format!("reading {}", device.path.display()))?;
     Ok(superblock::find(kind, &head, unix_time()))
 }
 
@@ -330,7 +330,11 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
 
 /// The beginning of the device, as far as superblocks are looked for; less where it ends before.
 pub fn head(device: &File) -> std::io::Result<Vec<u8>> {
-    let mut head = vec![0; superblock::HEAD];
+    beginning(device, superblock::HEAD)
+}
+
+fn beginning(device: &File, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; length];
     let mut length = 0;
     while length < head.len() {
         match device.read_at(&mut head[length..], length as u64) {

@@ -9,7 +9,7 @@ use crate::bytes::Bytes;
 use crate::config::FsType;
 
 /// Where the primary superblock is, and how long each copy is.
-const AT: usize = 1024;
+pub(in crate::probe) const AT: usize = 1024;
 pub(in crate::probe) const LENGTH: usize = 1024;
 
 const MAGIC: u16 = 0xEF53;

@@ -20,6 +20,15 @@ use crate::config::FsType;
 /// 64 KiB. A shorter slice, of a smaller device, is fine.
 pub const HEAD: usize = 68 * 1024;
 
+/// How much of it one type's parser looks at, in bytes.
+pub fn reach(kind: FsType) -> usize {
+    match kind {
+        FsType::Ext4 => ext4::AT + ext4::LENGTH,
+        FsType::Xfs => xfs::LARGEST_SECTOR as usize,
+        FsType::Btrfs => HEAD,
+    }
+}
+
 /// What a filesystem says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {

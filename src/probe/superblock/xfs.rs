@@ -14,6 +14,9 @@ pub(in crate::probe) const MAGIC: &[u8] = b"XFSB";
 /// `sizeof(struct xfs_dsb)`, up to and with `sb_meta_uuid`.
 const LENGTH: usize = 264;
 
+/// `XFS_MAX_SECTORSIZE`, in bytes. A superblock takes a sector.
+pub(super) const LARGEST_SECTOR: u32 = 32 << 10;
+
 /// Where the checksum is: the only little-endian field.
 const CRC: usize = 224;
 
@@ -32,7 +35,8 @@ pub(super) fn find(head: &[u8]) -> Finding {
 
 fn parse(head: &[u8]) -> Result<Superblock, String> {
     let fields = Fields(head);
-    let sector = power(fields.be16(102).into(), fields.u8(121), 512..=32768).map_err(|e| format!("sector size {e}"))?;
+    let sector =
+        power(fields.be16(102).into(), fields.u8(121), 512..=LARGEST_SECTOR).map_err(|e| format!("sector size {e}"))?;
     let version = fields.be16(100) & 0xF;
     match version {
         4 => {}
