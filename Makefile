@@ -110,7 +110,7 @@ gauntlet: deps ## Offer 332 disks that hold something to volinit and to its riva
 # The limits that `make bench` compares with: a static program of each file.
 BENCH := $(TARGET_DIR)/bench
 LIMITS := $(patsubst tests/bench/c/%.c,$(BENCH)/bin/%,$(wildcard tests/bench/c/*.c))
-# How often each runs, and of S1,S1b,S2,S3,S4,S5,S6,curve those that shall run (all, if none is named).
+# How often each runs, and of S1,S1b,S2,S3,S4,S5,S6,S6b,curve those that shall run (all, if none is named).
 ROUNDS ?= 15
 SCENARIOS ?=
 # Another rival, where its program is here.

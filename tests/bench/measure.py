@@ -38,7 +38,8 @@ def scenarios(grows_ext4):
         *each("S3", "blank to mounted, 100 GiB", FORMAT, size=large),
         *each("S4", "mounted, and the device grew from 2 to 4 GiB", GROW, before="mounted", of=growing),
         *each("S5", "eight blank to mounted", FORMAT, count=8),
-        *each("S6", "eight formatted to mounted", MOUNT, count=8),
+        *each("S6", "eight formatted to mounted, on a new machine", MOUNT, count=8),
+        *each("S6b", "eight formatted to mounted, at that machine's next boot", MOUNT, count=8, before="rebooted"),
         *(scenario
           for count in (1, 2, 4, 8, 16, 32, 64)
           for scenario in each("curve", f"{count} formatted to mounted", MOUNT, count=count, only=CURVE, of=["ext4"])),

@@ -15,7 +15,8 @@ TITLES = {
     "S3": "Blank to mounted",
     "S4": "Mounted, and the device grew from 2 to 4 GiB",
     "S5": "Eight blank to mounted",
-    "S6": "Eight formatted to mounted",
+    "S6": "Eight formatted to mounted, on a new machine",
+    "S6b": "Eight formatted to mounted, at that machine's next boot",
     "curve": "Cost as work grows",
 }
 HEAD = ["", "ms", "p10..p90", "x limit", "x mkfs", "CPU ms", "MiB", "processes", "read", "written"]
