@@ -29,6 +29,7 @@ pub mod publish;
 pub mod release;
 pub mod report;
 pub mod root;
+mod side_by_side;
 mod signal;
 mod signals;
 pub mod state;

@@ -31,23 +31,44 @@ impl<'a> Direct<'a> {
     pub fn begin(file: &'a File) -> io::Result<Direct<'a>> {
         let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
         let direct = Direct { file, flags };
-        // Some filesystems take the flag and refuse the read.
-        let tried = match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
-            Ok(_) => direct.read_at(Buffer::new(PAGE).first(PAGE), 0).map(drop),
-            Err(errno) => Err(errno.into()),
-        };
-        if tried.is_err_and(|error| error.raw_os_error() == Some(Errno::EINVAL as i32)) {
-            fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_DIRECT))?;
-            posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
+            Err(Errno::EINVAL) => direct.give_up()?,
+            other => drop(other?),
         }
         Ok(direct)
+    }
+
+    fn give_up(&self) -> io::Result<()> {
+        fcntl(self.file, FcntlArg::F_SETFL(self.flags - OFlag::O_DIRECT))?;
+        Ok(posix_fadvise(self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
     }
 }
 
 impl ReadAt for Direct<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+        match self.file.read_at(buffer, offset) {
+            // Some filesystems take the flag and refuse the read.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                self.give_up()?;
+                self.file.read_at(buffer, offset)
+            }
+            other => other,
+        }
     }
+}
+
+/// The first `length` bytes, less where the file ends before.
+pub fn head(file: &File, length: usize) -> io::Result<Vec<u8>> {
+    let direct = Direct::begin(file)?;
+    let mut buffer = Buffer::new(length as u64);
+    let bytes = buffer.first(length as u64);
+    let got = loop {
+        match direct.read_at(bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    Ok(bytes[..got].to_vec())
 }
 
 impl Drop for Direct<'_> {

@@ -20,7 +20,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc::dev_t;
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -161,20 +160,11 @@ pub fn content(device: &Device, about: &DeviceFacts) -> Result<Content> {
 
 /// What every witness says of a device that is not mounted.
 fn unmounted(device: &Device) -> Result<Content> {
-    let head = || head(&device.file).with_context(|| format!("reading {}", device.path.display()));
-    let now = unix_time();
+    // Past the page cache: a stale page has been seen to look like damage (util-linux#3301).
+    let head = || direct::head(&device.file, superblock::HEAD).with_context(|| reading(device));
     let content = content::decide(
         blkid::signatures(&device.file),
-        || {
-            let found = superblock::find_all(&head()?, now);
-            if !found.iter().any(|finding| matches!(finding, Finding::Damaged { .. })) {
-                return Ok(found);
-            }
-            // A stale page has been seen to look like damage (util-linux#3301): it is read again from the disk.
-            posix_fadvise(&device.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
-                .context("dropping cached pages")?;
-            Ok(superblock::find_all(&head()?, now))
-        },
+        || Ok(superblock::find_all(&head()?, unix_time())),
         || {
             // The proof reads as long as the disk takes.
             signals::listen();
@@ -194,6 +184,14 @@ fn unmounted(device: &Device) -> Result<Content> {
         }),
         other => Ok(other),
     }
+}
+
+/// Whether libblkid and our own parsers find nothing. What they can't read is not unmarked.
+pub fn is_unmarked(device: &Device) -> bool {
+    let nothing = |found: blkid::Signatures| found.found.is_empty() && !found.ambivalent;
+    blkid::signatures(&device.file).is_ok_and(nothing)
+        && direct::head(&device.file, superblock::HEAD)
+            .is_ok_and(|head| superblock::find_all(&head, unix_time()).is_empty())
 }
 
 /// An XFS of which only the head is there has a superblock that is whole. The kernel finds out when it mounts
@@ -277,20 +275,19 @@ pub fn filesystem(device: &Device, about: &DeviceFacts, kind: FsType) -> Result<
 
 /// The superblock of `kind` on the device as it is now; for after a format or a repair.
 pub fn superblock(device: &Device, kind: FsType) -> Result<Finding> {
-    let head = beginning(&device.file, superblock::reach(kind))
-        .with_context(|| format!("reading {}", device.path.display()))?;
+    let head = beginning(&device.file, superblock::reach(kind)).with_context(|| reading(device))?;
     Ok(superblock::find(kind, &head, unix_time()))
 }
 
 /// The time for a whole check of an ext4, in seconds since 1970: now, but not before it was last mounted.
 pub fn time_of_check(device: &Device) -> Result<u64> {
-    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    let head = head(&device.file).with_context(|| reading(device))?;
     Ok(unix_time().max(superblock::ext4::last_mount(&head)))
 }
 
 /// Whether the ext4 on the device has a journal that is yet to be replayed.
 pub fn awaits_replay(device: &Device) -> Result<bool> {
-    let head = head(&device.file).with_context(|| format!("reading {}", device.path.display()))?;
+    let head = head(&device.file).with_context(|| reading(device))?;
     Ok(superblock::ext4::awaits_replay(&head))
 }
 
@@ -326,6 +323,10 @@ fn device_facts(device: &Device, mounts: &[Mounted]) -> DeviceFacts {
         swap: mounts::swaps().iter().any(|swap| numbers.contains(swap)),
         mounts: mounts.iter().filter(|mounted| numbers.iter().any(|number| mounted.is_of(*number))).cloned().collect(),
     }
+}
+
+fn reading(device: &Device) -> String {
+    format!("reading {}", device.path.display())
 }
 
 /// The beginning of the device, as far as superblocks are looked for; less where it ends before.

@@ -1,11 +1,9 @@
 //! The filesystem that stood here before, known again by its superblock. What libblkid would find beside it has no room:
 //! what a filesystem leaves alone before its superblock is zero, and so is what lies behind its end.
 
-use std::ops::Range;
-
 use super::blank::{fetch, is_zero};
 use super::content::Content;
-use super::direct::{Buffer, Direct, PAGE};
+use super::direct::{self, Buffer, Direct, PAGE};
 use super::superblock::{self, Finding, Superblock};
 use super::{groups_of_xfs, unix_time};
 use crate::config::FsType;
@@ -17,16 +15,16 @@ const MOST: u64 = 1 << 20;
 /// The filesystem with this UUID. `None` where it is not there, or anything else may be: then all witnesses are to be
 /// asked. It is read from the disk and not from the page cache, which can be stale.
 pub(super) fn recognise(device: &Device, uuid: &str) -> Option<Superblock> {
-    let read = |range: Range<u64>| {
-        let direct = Direct::begin(&device.file).ok()?;
-        let mut buffer = Buffer::new((range.end - range.start).next_multiple_of(PAGE));
-        Some(fetch(&direct, &mut buffer, &range).ok()?.to_vec())
-    };
-    let head = read(0..superblock::HEAD as u64)?;
+    let head = direct::head(&device.file, superblock::HEAD).ok()?;
     let found = alone(&head, uuid)?;
     let behind = found.size.0..device.size.0;
-    if !behind.is_empty() && (behind.end - behind.start > MOST || !is_zero(&read(behind)?)) {
-        return None;
+    if !behind.is_empty() {
+        let direct = Direct::begin(&device.file).ok()?;
+        let length = Some(behind.end - behind.start).filter(|length| *length <= MOST)?;
+        let mut buffer = Buffer::new(length.next_multiple_of(PAGE));
+        if !is_zero(fetch(&direct, &mut buffer, &behind).ok()?) {
+            return None;
+        }
     }
     match found.kind {
         FsType::Ext4 | FsType::Btrfs => Some(found),
