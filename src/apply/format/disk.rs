@@ -14,7 +14,7 @@ use crate::locate::Device;
 use crate::probe::direct::Buffer;
 
 /// The most that is written at once, in bytes.
-const WRITE: usize = 1 << 20;
+const WRITE: usize = 128 << 10;
 
 /// A disk that is open for writing.
 #[derive(Debug)]

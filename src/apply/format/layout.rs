@@ -20,7 +20,7 @@ use crate::probe::is_zero;
 const BLOCK: usize = 4096;
 const BLOCK_BYTES: u64 = BLOCK as u64;
 /// The most that is read at once, in bytes.
-const READ: u64 = 1 << 20;
+const READ: u64 = 128 << 10;
 
 /// What is to be written, and where.
 #[derive(Debug)]
@@ -148,24 +148,24 @@ pub fn punch_zeros(scratch: &File) -> Result<()> {
 /// Gives each block that is stored at all, and its offset, to `take`.
 fn stored(scratch: &File, size: u64, mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; usize::try_from(READ)?];
-    let mut at = 0u64;
-    while at < size {
-        let data = match lseek(scratch, at.cast_signed(), Whence::SeekData) {
+    let mut hole = 0u64;
+    loop {
+        let data = match lseek(scratch, hole.cast_signed(), Whence::SeekData) {
             Ok(data) => data.cast_unsigned() / BLOCK_BYTES * BLOCK_BYTES,
             // Nothing but a hole up to the end.
-            Err(Errno::ENXIO) => break,
+            Err(Errno::ENXIO) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
-        let hole = lseek(scratch, data.cast_signed(), Whence::SeekHole)?.cast_unsigned();
-        let length = usize::try_from((hole.next_multiple_of(BLOCK_BYTES).min(size) - data).min(READ))?;
-        let bytes = &mut buffer[..length];
-        scratch.read_exact_at(bytes, data)?;
-        for (start, block) in (data..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
-            take(start, block)?;
+        hole = lseek(scratch, data.cast_signed(), Whence::SeekHole)?.cast_unsigned();
+        hole = hole.next_multiple_of(BLOCK_BYTES).min(size);
+        for at in (data..hole).step_by(usize::try_from(READ)?) {
+            let bytes = &mut buffer[..usize::try_from((hole - at).min(READ))?];
+            scratch.read_exact_at(bytes, at)?;
+            for (start, block) in (at..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
+                take(start, block)?;
+            }
         }
-        at = data + length as u64;
     }
-    Ok(())
 }
 
 /// A place for the list: the end of the largest space that the filesystem leaves free, with some distance.
