@@ -155,6 +155,21 @@ fn the_lowest_byte_is_told() {
 }
 
 #[test]
+fn the_lowest_of_long_and_short_reads_is_told() {
+    let size = 2 * GIB;
+    let sample = regions(size, &[]).into_iter().find(|region| region.start > GIB).unwrap().start;
+    let (head, tail) = (MIB..MIB + 1, size - 1..size);
+    for (set, lowest) in [
+        (vec![sample..sample + 1, tail.clone()], sample),
+        (vec![head.clone(), sample..sample + 1], head.start),
+        (vec![tail.clone()], tail.start),
+    ] {
+        let disk = Fake { set, ..fake(size) };
+        assert_eq!(data_at(&prove_with(&disk, size, &[])), Some(lowest));
+    }
+}
+
+#[test]
 fn every_read_that_fails_is_told() {
     let size = 100 * MIB + 512;
     let reads: Vec<_> = regions(size, &[]).into_iter().flat_map(split).collect();
