@@ -15,7 +15,9 @@ pub use refuse::{data, unreadable, verdict};
 use crate::bytes::Bytes;
 use crate::config::{Format, FsType, Volume};
 use crate::error::Refusal;
-use crate::probe::{Content, Facts, Interrupted, Ownership, Proof, State, Superblock, Target, TargetState};
+use crate::probe::{
+    Content, DeviceFacts, Facts, Interrupted, Ownership, Proof, State, Superblock, Target, TargetState,
+};
 use crate::state::Remembered;
 
 /// What will be done and why.
@@ -309,14 +311,27 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interru
     if let Some(grow) = growth::of_image(volume, facts) {
         grow.enlarge(&mut plan);
     }
-    let ec2 = if cloud.is_some_and(|cloud| cloud.snapshot.is_none()) { "; EC2 made it without a snapshot" } else { "" };
+    let made =
+        if cloud.is_some_and(|cloud| cloud.snapshot.is_none()) { "; EC2 made it without a snapshot" } else { "" };
+    let zeros = match (kind, is_made_of_zeros(&facts.device)) {
+        (FsType::Btrfs, _) => "",
+        (FsType::Ext4, true) => ", so samples of its journal's zeros will do",
+        (FsType::Xfs, true) => ", so samples of its log's zeros will do",
+        (FsType::Ext4, false) => "; its journal's zeros are all read first",
+        (FsType::Xfs, false) => "; its log's zeros are all read first",
+    };
     let reason = format!(
-        "no signature, and only zeros in the {} that were read at {} places{ec2}",
+        "no signature, and only zeros in the {} that were read at {} places{made}{zeros}",
         proof.bytes_read, proof.reads
     );
     plan.step(Action::Format { kind }, reason);
     plan.step(Action::Mount { at: facts.target.path.clone() }, "it is not mounted");
     Ok(plan)
+}
+
+/// Whether EC2 said in this run that it made the disk of zeros, and it was taken from no instance.
+pub fn is_made_of_zeros(device: &DeviceFacts) -> bool {
+    device.cloud.as_ref().is_some_and(|cloud| cloud.snapshot.is_none() && cloud.taken_from.is_none())
 }
 
 fn keep(volume: &Volume, facts: &Facts, found: &Superblock) -> Result<Plan, Refusal> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bytes::Bytes;
 use crate::config::{Filesystem, Mount, MountPoint, Source};
+use crate::locate::Cloud;
 use crate::probe::{DeviceFacts, Found, Mounted, Sign, Target};
 use crate::publish::CloudWords;
 
@@ -159,6 +160,29 @@ fn what_is_on_the_device_decides() {
     ] {
         let facts = Facts { may_grow_mounted_ext4: online, ..facts(content.clone()) };
         assert_eq!(planned(&volume(kind), &facts), expected, "{kind} on {content:?}");
+    }
+}
+
+#[test]
+fn only_ec2_s_word_makes_samples_of_a_journal_s_zeros_enough() {
+    let cloud = |taken_from: Option<&str>| {
+        Some(Cloud { size: Bytes(GIB), snapshot: None, taken_from: taken_from.map(str::to_owned) })
+    };
+    let made = "; EC2 made it without a snapshot";
+    for (kind, cloud, reason) in [
+        (FsType::Ext4, None, "; its journal's zeros are all read first".to_owned()),
+        (FsType::Xfs, None, "; its log's zeros are all read first".to_owned()),
+        (FsType::Btrfs, None, String::new()),
+        (FsType::Ext4, cloud(None), format!("{made}, so samples of its journal's zeros will do")),
+        (FsType::Xfs, cloud(None), format!("{made}, so samples of its log's zeros will do")),
+        (FsType::Btrfs, cloud(None), made.to_owned()),
+        (FsType::Ext4, cloud(Some("i-1")), format!("{made}; its journal's zeros are all read first")),
+    ] {
+        let mut facts = facts(blank());
+        facts.device.cloud = cloud;
+        let plan = plan(&volume(kind), &facts, None, None).expect("it is blank");
+        let all = format!("no signature, and only zeros in the 1 GiB that were read at 1 places{reason}");
+        assert_eq!(plan.steps[0].reason, all, "{kind}");
     }
 }
 

@@ -67,6 +67,40 @@ fn a_blank_volume_is_attached_formatted_mounted_and_told_of_and_then_nobody_is_a
 }
 
 #[test]
+fn a_journal_s_zeros_are_sampled_where_ec2_says_that_it_made_the_volume_of_them() {
+    const OTHER: &str = "vol-0fedcba9876543210";
+    const MIB: u64 = 1 << 20;
+    let region = Region::new();
+    let node = region.node("i-0a");
+    for id in [VOL, OTHER] {
+        region.cloud.volume(id, ZONE, 100).attached("i-0a", "/dev/sdf");
+        std::fs::File::create(region.file(id)).unwrap().set_len(100 << 30).unwrap();
+        region.plug("i-0a", id, true);
+    }
+    node.rig.config(&format!(
+        "volumes:
+  asked: {{ source: {{ ebs: {VOL}, attach: true, timeout: 20s }}, mount: /data/asked }}
+  found: {{ source: {{ ebs: {OTHER} }}, mount: /data/found }}
+"
+    ));
+    let moved = || {
+        [VOL, OTHER].map(|id| {
+            let file = region.file(id);
+            let device =
+                rig::tool(["losetup", "--noheadings", "--output", "NAME", "--associated", file.to_str().unwrap()]);
+            let stat = std::fs::read_to_string(format!("/sys/block/{}/stat", &device.trim()[5..])).unwrap();
+            stat.split_whitespace().nth(2).unwrap().parse::<u64>().unwrap() * 512
+        })
+    };
+    let before = moved();
+    let ran = node.volinit(&["up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let after = moved();
+    let read = [after[0] - before[0], after[1] - before[1]];
+    assert!(read[0] < 64 * MIB && read[1] > 512 * MIB, "{read:?}");
+}
+
+#[test]
 fn core1_dies_core2_boots_and_the_data_is_on_core2() {
     let region = Region::new();
     region.volume(VOL);

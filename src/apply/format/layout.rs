@@ -75,9 +75,12 @@ impl Layout<'_> {
         parts.filter(|part| !part.is_empty())
     }
 
-    /// What has to be zero on the disk before the format: sorted, in whole blocks, none twice.
-    pub fn must_be_zero(&self) -> Vec<Range<u64>> {
-        let all = self.blocks.iter().chain([&self.list]).chain(&self.relied_on);
+    /// What is read before the format and has to be zero: sorted, in whole blocks, none twice. What is written is all
+    /// among it; of what is only relied on, with `sampled`, a part.
+    pub fn must_be_zero(&self, sampled: bool) -> Vec<Range<u64>> {
+        let relied_on =
+            self.relied_on.iter().flat_map(|range| if sampled { zeros::samples(range) } else { vec![range.clone()] });
+        let all = self.blocks.iter().chain([&self.list]).cloned().chain(relied_on);
         let mut all: Vec<Range<u64>> =
             all.map(|range| range.start / BLOCK_BYTES * BLOCK_BYTES..range.end.next_multiple_of(BLOCK_BYTES)).collect();
         all.sort_by_key(|range| range.start);

@@ -30,7 +30,7 @@ use crate::error::Failure;
 use crate::intent::{self, Entry, Intent};
 use crate::locate::Device;
 use crate::plan;
-use crate::probe::{self, Finding, Interrupted, Verdict};
+use crate::probe::{self, DeviceFacts, Finding, Interrupted, Verdict};
 use crate::report::progress;
 use crate::signals;
 
@@ -47,7 +47,7 @@ pub fn format(device: &Device, filesystem: &Filesystem) -> Result<(), Failure> {
     let layout = Layout::of(&scratch, kind, about.sector).with_context(doing)?;
     // From here to the end the disk is ours alone: the kernel lets nobody else mount or claim it.
     let disk = Disk::open(device).with_context(doing)?;
-    prove(device, &layout)?;
+    prove(device, &about, &layout)?;
     let _held = signals::hold(|| format!("format as {kind} on {}", device.path.display()));
     info!("{}: {} to copy, in {} places", device.path.display(), layout.bytes(), layout.blocks.len());
     write(&disk, &layout, device.size).with_context(doing)?;
@@ -82,17 +82,19 @@ pub fn erase(device: &Device) -> Result<()> {
     Disk::open(device).and_then(|disk| disk.erase(device.size)).with_context(erasing)
 }
 
-/// Reads every byte that will be written, and every byte that the filesystem takes to be zero.
-fn prove(device: &Device, layout: &Layout) -> Result<(), Failure> {
-    let about = probe::about(device)?;
-    match probe::prove_ranges(&device.file, device.size, &layout.must_be_zero()) {
+/// Reads every byte that will be written; and every byte that the filesystem takes to be zero, or samples of those.
+fn prove(device: &Device, about: &DeviceFacts, layout: &Layout) -> Result<(), Failure> {
+    let sampled = plan::is_made_of_zeros(about);
+    match probe::prove_ranges(&device.file, device.size, &layout.must_be_zero(sampled)) {
         Verdict::Zeros(proof) => {
-            info!("{}: zeros in all {} that the format relies on", device.path.display(), proof.bytes_read);
+            let what =
+                if sampled { "that were read of what the format relies on" } else { "that the format relies on" };
+            info!("{}: zeros in all {} {what}", device.path.display(), proof.bytes_read);
             Ok(())
         }
-        Verdict::Data { offset, found } => Err(plan::data(&about, offset, &found).into()),
+        Verdict::Data { offset, found } => Err(plan::data(about, offset, &found).into()),
         Verdict::Unreadable { offset, error } => {
-            Err(plan::unreadable(&about, &format!("byte {offset} could not be read: {error}")).into())
+            Err(plan::unreadable(about, &format!("byte {offset} could not be read: {error}")).into())
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Which zeros a new filesystem relies on that are not in what is copied: the places where mkfs writes zeros
-//! itself. Samples are not enough there; these are read whole.
+//! itself. They are read whole; samples are enough only where EC2 says that the disk was made of zeros.
 
 use std::fs::File;
 use std::io;
@@ -17,6 +17,17 @@ pub fn relied_on(scratch: &File, kind: FsType) -> Result<Vec<Range<u64>>> {
         FsType::Xfs => Ok(vec![log(scratch)?]),
         FsType::Btrfs => Ok(Vec::new()),
     }
+}
+
+/// The parts of such a range that are read of a disk that EC2 made of zeros: both ends, and a page in each MiB.
+pub fn samples(range: &Range<u64>) -> Vec<Range<u64>> {
+    const END: u64 = 64 << 10;
+    const PAGE: u64 = 4096;
+    if range.end - range.start <= 2 * END {
+        return vec![range.clone()];
+    }
+    let pages = (range.start..range.end - END).step_by(1 << 20).map(|at| at..at + PAGE);
+    [range.start..range.start + END, range.end - END..range.end].into_iter().chain(pages).collect()
 }
 
 /// `struct xfs_sb` (Linux, `fs/xfs/libxfs/xfs_format.h`), big endian.
@@ -106,4 +117,24 @@ fn read(scratch: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
 
 fn four(bytes: &[u8], at: usize) -> [u8; 4] {
     bytes[at..at + 4].try_into().expect("four bytes are four")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_have_both_ends_and_a_page_in_each_mib() {
+        const MIB: u64 = 1 << 20;
+        for length in [0, 4096, 128 << 10] {
+            assert_eq!(samples(&(MIB..MIB + length)), vec![MIB..MIB + length; 1]);
+        }
+        let (start, end) = (7 * MIB + 4096, 71 * MIB + 8192);
+        let samples = samples(&(start..end));
+        let met = |at| samples.iter().any(|sample| sample.contains(&at));
+        assert!([start, start + 65535, end - 65536, end - 1].into_iter().all(met));
+        assert!((start..end - MIB).step_by(4096).all(|at| (at..at + MIB).step_by(4096).any(met)));
+        assert!(samples.iter().all(|sample| start <= sample.start && sample.end <= end && sample.start % 4096 == 0));
+        assert!(samples.iter().map(|sample| sample.end - sample.start).sum::<u64>() < MIB);
+    }
 }
