@@ -16,8 +16,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
 
 use super::direct::{Buffer, Direct, PAGE, ReadAt};
 use crate::bytes::Bytes;
@@ -30,8 +32,15 @@ const READ: u64 = 256 * 1024;
 /// Long reads under way at once: 1 MiB of memory.
 const LONG_READS: usize = 4;
 
-/// Reads under way at once, most of them of a page: what takes 1,500 at the 1 ms of a network disk below 100 ms.
-const THREADS: usize = 32;
+/// Reads under way at once, where a disk answers at once: more threads cost more than they bring.
+const FEW: usize = 8;
+
+/// Reads of a page under way at once on a slow disk: what takes 1,500 at the 1 ms of a network disk below 100 ms.
+const MANY: usize = 32;
+
+/// After so many reads of a page it is known whether the disk is slow: none of them was faster than this.
+const TRIED: usize = 32;
+const SLOW: Duration = Duration::from_micros(200);
 
 /// Stands for the device's path in a repair command.
 pub const DEVICE: &str = "DEVICE";
@@ -184,41 +193,85 @@ enum Event {
 /// Does the reads, sorted as they are, side by side; the lowest offset where one was not all zeros.
 fn lowest(device: &impl ReadAt, reads: &[Range<u64>], except: &[Range<u64>]) -> Option<(u64, Event)> {
     let (long, short): (Vec<_>, Vec<_>) = reads.iter().partition(|read| length(read) > PAGE);
-    let known = AtomicU64::new(u64::MAX);
-    let (next_long, next_short) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    // Reads are handed out in order, so a worker's first event is its lowest of a queue, and what lies above one that
-    // is known need not be read.
-    let work = |reads_long: bool| {
-        let mut lowest = None;
-        let queues = [(&long, &next_long, READ), (&short, &next_short, PAGE)];
-        for (reads, next, longest) in queues.into_iter().skip(usize::from(!reads_long)) {
-            let mut buffer = None;
-            while let Some(read) = reads.get(next.fetch_add(1, Ordering::Relaxed))
-                && read.start <= known.load(Ordering::Relaxed)
-            {
-                let buffer = buffer.get_or_insert_with(|| Buffer::new(longest));
-                if let Some((offset, event)) = check(device, buffer, read, except) {
-                    if offset < known.fetch_min(offset, Ordering::Relaxed) {
-                        lowest = Some((offset, event));
-                    }
-                    break;
-                }
+    let threads = FEW.min(short.len()).max(LONG_READS.min(long.len()));
+    let proving = Proving {
+        device,
+        except,
+        long: Queue { reads: long, longest: READ, next: AtomicUsize::new(0) },
+        short: Queue { reads: short, longest: PAGE, next: AtomicUsize::new(0) },
+        fastest: AtomicU64::new(u64::MAX),
+        lowest: Mutex::new(None),
+    };
+    thread::scope(|scope| {
+        proving.start(scope, 1..threads);
+        proving.work(scope, 0);
+    });
+    proving.lowest.into_inner().expect(SOUND)
+}
+
+/// Reads that are handed out in order.
+struct Queue<'a> {
+    reads: Vec<&'a Range<u64>>,
+    longest: u64,
+    next: AtomicUsize,
+}
+
+/// What the threads of a proof share.
+struct Proving<'a, D> {
+    device: &'a D,
+    except: &'a [Range<u64>],
+    long: Queue<'a>,
+    short: Queue<'a>,
+    /// How long the fastest of the short reads took, in nanoseconds. The slower ones may have waited for a processor.
+    fastest: AtomicU64,
+    lowest: Mutex<Option<(u64, Event)>>,
+}
+
+const SOUND: &str = "a thread of the proof does not panic";
+
+impl<D: ReadAt> Proving<'_, D> {
+    fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, numbers: Range<usize>) {
+        for number in numbers {
+            let work = move || self.work(scope, number);
+            // A thread that cannot be had (a limit on tasks) makes it slower, nothing else.
+            if thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, work).is_err() {
+                return;
             }
         }
-        lowest
-    };
-    let threads = THREADS.min(short.len()).max(LONG_READS.min(long.len()));
-    thread::scope(|scope| {
-        let work = &work;
-        let start = |number| {
-            thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, move || work(number < LONG_READS)).ok()
-        };
-        // A thread that cannot be had (a limit on tasks) makes it slower, nothing else: this one works too.
-        let others: Vec<_> = (1..threads).map_while(start).collect();
-        let own = work(true);
-        let all = others.into_iter().map(|other| other.join().expect("a worker does not panic"));
-        all.chain([own]).flatten().min_by_key(|(offset, _)| *offset)
-    })
+    }
+
+    /// The first few threads do the long reads, and all of them the short ones.
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, number: usize) {
+        if number < LONG_READS {
+            self.take(&self.long, |_, _| ());
+        }
+        self.take(&self.short, |index, took| {
+            let fastest = took.min(self.fastest.fetch_min(took, Ordering::Relaxed));
+            if index == TRIED && Duration::from_nanos(fastest) > SLOW {
+                self.start(scope, FEW..MANY.min(self.short.reads.len()));
+            }
+        });
+    }
+
+    /// Does reads until none is left that could tell of anything lower than what is known.
+    fn take(&self, queue: &Queue, done: impl Fn(usize, u64)) {
+        let mut buffer = None;
+        loop {
+            let index = queue.next.fetch_add(1, Ordering::Relaxed);
+            let known = self.lowest.lock().expect(SOUND).as_ref().map_or(u64::MAX, |(at, _)| *at);
+            let Some(read) = queue.reads.get(index).filter(|read| read.start <= known) else { return };
+            let began = Instant::now();
+            let buffer = buffer.get_or_insert_with(|| Buffer::new(queue.longest));
+            if let Some((at, event)) = check(self.device, buffer, read, self.except) {
+                let mut lowest = self.lowest.lock().expect(SOUND);
+                if lowest.as_ref().is_none_or(|(known, _)| at < *known) {
+                    *lowest = Some((at, event));
+                }
+                return;
+            }
+            done(index, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
 }
 
 fn check(device: &impl ReadAt, buffer: &mut Buffer, read: &Range<u64>, except: &[Range<u64>]) -> Option<(u64, Event)> {

@@ -23,12 +23,25 @@ struct Fake {
     errors: Option<(Range<u64>, Errno)>,
     short: Option<u64>,
     seen: Mutex<Vec<(u64, usize)>>,
+    takes: Duration,
+    /// Reads under way, and the most of them that there were.
+    busy: Mutex<(usize, usize)>,
 }
 
 impl ReadAt for Fake {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         assert_eq!((buffer.as_ptr() as usize % 4096, buffer.len() % 4096, offset % 4096), (0, 0, 0), "O_DIRECT");
         self.seen.lock().unwrap().push((offset, buffer.len()));
+        if self.takes > Duration::ZERO {
+            let change = |by: isize| {
+                let mut busy = self.busy.lock().unwrap();
+                busy.0 = busy.0.checked_add_signed(by).unwrap();
+                busy.1 = busy.1.max(busy.0);
+            };
+            change(1);
+            thread::sleep(self.takes);
+            change(-1);
+        }
         let end = self.size.min(offset + buffer.len() as u64);
         if let Some((_, errno)) = self.errors.as_ref().filter(|(bad, _)| bad.start < end && offset < bad.end) {
             return Err((*errno).into());
@@ -166,6 +179,17 @@ fn the_lowest_of_long_and_short_reads_is_told() {
     ] {
         let disk = Fake { set, ..fake(size) };
         assert_eq!(data_at(&prove_with(&disk, size, &[])), Some(lowest));
+    }
+}
+
+#[test]
+fn more_threads_read_a_slow_disk() {
+    let size = 2 * GIB;
+    for (takes, expected) in [(Duration::from_nanos(1), 1..=FEW), (Duration::from_millis(2), FEW + 1..=MANY)] {
+        let disk = Fake { takes, ..fake(size) };
+        assert!(matches!(prove_with(&disk, size, &[]), Verdict::Zeros(_)));
+        let busy = disk.busy.into_inner().unwrap().1;
+        assert!(expected.contains(&busy), "{busy} reads at once, where each takes {takes:?}");
     }
 }
 
