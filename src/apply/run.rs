@@ -23,7 +23,7 @@ use crate::signals;
 /// A unit file, a cloud-config and an initrd each have another PATH; the tools are always in one of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How often it is looked whether a tool has ended: most take ten milliseconds and more.
+/// How often at least it is looked whether a tool has ended: a short one is not waited for longer than it takes.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A tool that has ended, and what it wrote; the device goes by its name there.
@@ -113,12 +113,13 @@ fn wait(
         anyhow!(error).context(format!("starting {program}{hint}"))
     })?;
     let pid = Pid::from_raw(child.id().cast_signed());
+    let started = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("waiting for {program}"))? {
             break status;
         }
         meanwhile(pid)?;
-        thread::sleep(LOOK);
+        thread::sleep((started.elapsed() / 8).min(LOOK));
     };
     let mut said = Vec::new();
     says.rewind().and_then(|()| says.read_to_end(&mut said)).context("reading what a tool said")?;
