@@ -70,9 +70,10 @@ fn killed(kind: &str) {
         fs::read_to_string(trace).unwrap()
     };
     let calls = calls(&trace);
-    let place = |call: &str| calls.iter().position(|(name, _)| name == call).expect("the call is made");
-    // From the file in memory to the mount is the format; around it a few will do.
-    let (begin, end) = (place("memfd_create"), place("fsopen"));
+    // From the file in memory, XFS's on a tmpfs of its own, to the mount is the format; around it a few will do.
+    let begin = calls.iter().position(|(name, _)| matches!(name.as_str(), "memfd_create" | "fsopen"));
+    let end = calls.iter().rposition(|(name, _)| name == "fsopen");
+    let (begin, end) = (begin.expect("the file is made"), end.expect("it is mounted"));
     let chosen = [sample(&calls[..begin], 8), sample(&calls[begin..end], 40), sample(&calls[end..], 16)].concat();
     let mut tally = Tally::new(format!(
         "SIGKILL at a syscall, {kind}: {} in a first up, of which {} in the format",
