@@ -40,7 +40,7 @@ TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) docke
 # stays stable Rust. Relocations are packed, which glibc reads since 2.36 (RUSTFLAGS replaces .cargo/config.toml's).
 # Equal functions and ends of strings are linked once, and no tables to unwind by; no path of the machine that builds is in
 # it, and a panic tells its words, which stand once in the source.
-RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/no-unwind.ld -Z location-detail=none
+RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/layout.ld -Z location-detail=none
 BUILD_STD := -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size -Z trim-paths --config "profile.release.trim-paths=\"all\""
 RUST_SRC := $(shell rustc --print sysroot)/lib/rustlib/src/rust/library
 

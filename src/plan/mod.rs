@@ -16,7 +16,7 @@ use crate::bytes::Bytes;
 use crate::config::{Format, FsType, Volume};
 use crate::error::Refusal;
 use crate::probe::{
-    Content, DeviceFacts, Facts, Interrupted, Ownership, Proof, State, Superblock, Target, TargetState,
+    Content, DeviceFacts, Facts, Interrupted, Ownership, Proof, State, Superblock, Target, TargetState, is_read_whole,
 };
 use crate::state::Remembered;
 
@@ -314,10 +314,11 @@ fn format(volume: &Volume, facts: &Facts, proof: Proof, cut_off: Option<&Interru
     let made =
         if cloud.is_some_and(|cloud| cloud.snapshot.is_none()) { "; EC2 made it without a snapshot" } else { "" };
     let zeros = match (kind, is_made_of_zeros(&facts.device)) {
+        _ if is_read_whole(facts.device.size) => "",
         (FsType::Btrfs, _) => "",
         (FsType::Ext4, true) => ", so samples of its journal's zeros will do",
         (FsType::Xfs, true) => ", so samples of its log's zeros will do",
-        (FsType::Ext4, false) => "; its journal's zeros are all read first",
+        (FsType::Ext4, false) => "; its journal's zeros are all read first, and the kernel zeroes its inode tables",
         (FsType::Xfs, false) => "; its log's zeros are all read first",
     };
     let reason = format!(

@@ -170,13 +170,21 @@ fn only_ec2_s_word_makes_samples_of_a_journal_s_zeros_enough() {
     };
     let made = "; EC2 made it without a snapshot";
     for (kind, cloud, reason) in [
-        (FsType::Ext4, None, "; its journal's zeros are all read first".to_owned()),
+        (
+            FsType::Ext4,
+            None,
+            "; its journal's zeros are all read first, and the kernel zeroes its inode tables".to_owned(),
+        ),
         (FsType::Xfs, None, "; its log's zeros are all read first".to_owned()),
         (FsType::Btrfs, None, String::new()),
         (FsType::Ext4, cloud(None), format!("{made}, so samples of its journal's zeros will do")),
         (FsType::Xfs, cloud(None), format!("{made}, so samples of its log's zeros will do")),
         (FsType::Btrfs, cloud(None), made.to_owned()),
-        (FsType::Ext4, cloud(Some("i-1")), format!("{made}; its journal's zeros are all read first")),
+        (
+            FsType::Ext4,
+            cloud(Some("i-1")),
+            format!("{made}; its journal's zeros are all read first, and the kernel zeroes its inode tables"),
+        ),
     ] {
         let mut facts = facts(blank());
         facts.device.cloud = cloud;

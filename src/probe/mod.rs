@@ -23,7 +23,7 @@ use nix::errno::Errno;
 use nix::libc::dev_t;
 use rustix::thread::{CapabilitySet, capabilities};
 
-pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_zero, prove, prove_ranges};
+pub use blank::{DEVICE, Found, Proof, ReadError, Verdict, is_read_whole, is_zero, prove, prove_ranges};
 pub use content::{Content, Sign};
 pub use interrupted::Interrupted;
 #[doc(hidden)] // for the fuzzer

@@ -67,7 +67,7 @@ fn a_blank_volume_is_attached_formatted_mounted_and_told_of_and_then_nobody_is_a
 }
 
 #[test]
-fn a_journal_s_zeros_are_sampled_where_ec2_says_that_it_made_the_volume_of_them() {
+fn what_ec2_says_it_made_of_zeros_is_sampled_and_not_made_zero_again() {
     const OTHER: &str = "vol-0fedcba9876543210";
     const MIB: u64 = 1 << 20;
     let region = Region::new();
@@ -98,6 +98,15 @@ fn a_journal_s_zeros_are_sampled_where_ec2_says_that_it_made_the_volume_of_them(
     let after = moved();
     let read = [after[0] - before[0], after[1] - before[1]];
     assert!(read[0] < 64 * MIB && read[1] > 512 * MIB, "{read:?}");
+    // The kernel leaves the first one's inode tables alone, and makes the other's zero in the background.
+    let [asked, found] = [VOL, OTHER].map(|id| {
+        let file = region.file(id);
+        let groups = rig::tool(["dumpe2fs", file.to_str().unwrap()]);
+        let groups = groups.lines().filter(|line| line.contains(": (Blocks "));
+        let (done, left): (Vec<_>, Vec<_>) = groups.partition(|group| group.contains("ITABLE_ZEROED"));
+        (done.len(), left.len())
+    });
+    assert!(asked == (800, 0) && found.1 > 0, "{asked:?} {found:?}");
 }
 
 #[test]

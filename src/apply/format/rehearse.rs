@@ -17,6 +17,7 @@ use super::layout;
 use crate::apply::run::{Ended, run_on};
 use crate::bytes::Bytes;
 use crate::config::{Filesystem, FsType};
+use crate::plan;
 use crate::probe::{self, DeviceFacts, Finding};
 
 /// Formats a file that is as large as the disk. It takes as much memory as mkfs writes of other bytes than
@@ -136,9 +137,20 @@ fn as_on_the_disk(disk: &DeviceFacts, filesystem: &Filesystem) -> Vec<String> {
                 options.extend(["-d".to_owned(), format!("su={piece},sw={}", stripe / piece)]);
             }
         }
-        FsType::Ext4 if striped && !own("-E") && !own("-b") && piece.is_multiple_of(4096) => {
-            // In blocks of 4 KiB, which it makes on a disk of this size.
-            options.extend(["-E".to_owned(), format!("stride={},stripe_width={}", piece / 4096, stripe / 4096)]);
+        FsType::Ext4 if !own("-E") => {
+            let mut extended = Vec::new();
+            // A file that gives zeros back has mke2fs say that the inode tables are zero. Where that is not sure the
+            // kernel makes them so after the mount, as it does by default.
+            if !(plan::is_made_of_zeros(disk) || probe::is_read_whole(disk.size)) {
+                extended.push("nodiscard,lazy_itable_init=1,lazy_journal_init=1".to_owned());
+            }
+            if striped && !own("-b") && piece.is_multiple_of(4096) {
+                // In blocks of 4 KiB, which it makes on a disk of this size.
+                extended.push(format!("stride={},stripe_width={}", piece / 4096, stripe / 4096));
+            }
+            if !extended.is_empty() {
+                options.extend(["-E".to_owned(), extended.join(",")]);
+            }
         }
         FsType::Ext4 | FsType::Btrfs => {}
     }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::direct::{Buffer, Direct, PAGE, ReadAt};
 use crate::bytes::Bytes;
 use crate::config::FsType;
-pub use regions::regions;
+pub use regions::{is_read_whole, regions};
 
 /// The longest single read: four of these at once are as fast as a disk in memory gives them.
 const READ: u64 = 256 * 1024;

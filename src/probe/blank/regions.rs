@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::PAGE;
 use super::places::places;
+use crate::bytes::Bytes;
 
 /// Up to here a device is read whole: a fast disk gives that in the tenth of a second that a boot may wait.
 const WHOLE: u64 = 512 << 20;
@@ -19,10 +20,15 @@ const EDGE: u64 = 4 << 20;
 /// One run in this many of the device is met.
 const SHARE: u64 = 1000;
 
+/// Whether the proof reads all of a disk of this size.
+pub fn is_read_whole(size: Bytes) -> bool {
+    size.0 <= WHOLE
+}
+
 /// The parts to read: sorted, apart from each other, each beginning on a page, the last one ending with the
 /// device. The pages that `ours` only begins or ends in are among them.
 pub fn regions(size: u64, ours: &[Range<u64>]) -> Vec<Range<u64>> {
-    if size <= WHOLE {
+    if is_read_whole(Bytes(size)) {
         return (0..size.min(1)).map(|_| 0..size).collect();
     }
     let page = |at: u64| at / PAGE * PAGE..(at / PAGE * PAGE).saturating_add(PAGE);
