@@ -1,5 +1,6 @@
 //! The command line, as types. They say, they never act.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -30,6 +31,32 @@ pub struct Cli {
     /// Tell each decision and its reason on stderr; twice: each command too
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
+}
+
+impl Cli {
+    /// The words that the process was started with.
+    ///
+    /// # Errors
+    /// What clap prints, `--help` among it.
+    pub fn read(words: impl IntoIterator<Item = OsString> + Clone) -> Result<Cli, clap::Error> {
+        match Cli::at_boot(words.clone()) {
+            Some(cli) => Ok(cli),
+            None => Cli::try_parse_from(words),
+        }
+    }
+
+    /// `volinit up NAME…`, as the units have it. clap makes all commands and options before it looks at the first word: a
+    /// tenth of what a boot costs that finds nothing to do.
+    fn at_boot(words: impl IntoIterator<Item = OsString>) -> Option<Cli> {
+        let mut words = words.into_iter().skip(1);
+        let names = |word: OsString| word.into_string().ok().filter(|name| !name.starts_with('-'));
+        let which = |names| Which { names: Names { names }, ..Which::default() };
+        if words.next()? != "up" {
+            return None;
+        }
+        let command = Command::Up(which(words.map(names).collect::<Option<_>>()?));
+        Some(Cli { command, config: Vec::new(), root: None, json: false, verbose: 0 })
+    }
 }
 
 /// The commands.
@@ -79,7 +106,7 @@ pub struct Rendered {
 }
 
 /// Volumes by name, or one without a config.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Which {
     /// By name.
     #[command(flatten)]
@@ -109,4 +136,25 @@ pub struct Which {
     /// Without a config: the filesystem's label when it is made
     #[arg(long, value_name = "LABEL", requires = "device")]
     pub label: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_units_say_is_read_as_clap_reads_it() {
+        let words = |line: &str| -> Vec<OsString> { line.split(' ').map(OsString::from).collect() };
+        for line in ["volinit up", "volinit up pg", "volinit up pg redis", "volinit up help", "/usr/bin/volinit up up"]
+        {
+            let ours = Cli::at_boot(words(line)).expect("it is a unit's");
+            let theirs = Cli::try_parse_from(words(line)).expect("clap takes it");
+            assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{line}");
+        }
+        for line in
+            ["volinit", "volinit plan", "volinit --json up", "volinit up --json", "volinit up pg -v", "volinit up --"]
+        {
+            assert!(Cli::at_boot(words(line)).is_none(), "{line}");
+        }
+    }
 }

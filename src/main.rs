@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use volinit::cli::Cli;
 use volinit::commands;
 use volinit::generator;
@@ -12,7 +11,7 @@ fn main() -> ExitCode {
     if let Some(folder) = generator::asked(std::env::args_os()) {
         return generator::run(&folder);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => cli,
         Err(error) => {
             // --help and --version come here too, with code 0.
