@@ -119,7 +119,7 @@ fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Co
         }
     }
     if plan.writes_to_device() {
-        lock.writes()?;
+        lock.writes(device)?;
     }
     let (only_mounts, mounts) = (plan.only_mounts(), plan.mounts());
     let plan = apply::apply(volume, device, plan, &lock)?;

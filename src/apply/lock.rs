@@ -22,15 +22,16 @@ use crate::report::progress;
 pub struct Lock {
     #[expect(dead_code, reason = "closing it gives the lock back")]
     file: Flock<File>,
-    disk: Device,
+    /// The disk, where the device is a partition of it.
+    disk: Option<Device>,
     /// Closed after the lock was given back, so that udev finds the disk free.
     writable: Option<File>,
 }
 
 impl Lock {
     /// To be called before the disk is written to: udev looks at a disk again when somebody closes it who could write.
-    pub fn writes(&mut self) -> Result<()> {
-        self.writable = Some(self.disk.reopen(true)?);
+    pub fn writes(&mut self, device: &Device) -> Result<()> {
+        self.writable = Some(self.disk.as_ref().unwrap_or(device).reopen(true)?);
         Ok(())
     }
 }
@@ -57,11 +58,12 @@ fn lock_within(device: &Device, patience: Duration) -> Result<Lock, Failure> {
     }
     let whole = device.sysfs.as_ref().map(Sysfs::whole).map(|disk| disk.node());
     let disk = match whole {
-        Some(node) if node != device.path => Device::open(&node)?,
-        _ => Device::open(&device.path)?,
+        Some(node) if node != device.path => Some(Device::open(&node)?),
+        _ => None,
     };
-    let path = disk.path.clone();
-    let mut file = disk.reopen(false)?;
+    let locked = disk.as_ref().unwrap_or(device);
+    let path = locked.path.clone();
+    let mut file = locked.reopen(false)?;
     let started = Instant::now();
     let mut waiting = None;
     loop {
