@@ -84,7 +84,7 @@ fn refused(rig: &Rig, disk: &Faulty, kind: &str, bad: &Range<u64>) {
     assert_eq!(disk.fingerprint(), before, "{kind} {bad:?}");
     // The place that it names lies in the read that failed, or the read that failed in what was to be read there.
     let named = ran.out.split("byte ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
-    let near = named.is_some_and(|at| at < bad.end && bad.start < at + 256 * 1024);
+    let near = named.is_some_and(|at| at < bad.end && bad.start < at + 128 * 1024);
     assert!(near && ran.out.contains("could not be read: Input/output error"), "{kind} {bad:?}: {}", ran.out);
 }
 

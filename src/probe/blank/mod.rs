@@ -29,6 +29,9 @@ pub use regions::{is_read_whole, regions};
 /// The longest single read: four of these at once are as fast as a disk in memory gives them.
 const READ: u64 = 256 * 1024;
 
+/// How closely a place is told that can't be read.
+const PIECE: u64 = 64 * 1024;
+
 /// Long reads under way at once: 1 MiB of memory.
 const LONG_READS: usize = 4;
 
@@ -179,9 +182,13 @@ fn length(range: &Range<u64>) -> u64 {
 }
 
 fn split(region: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    pieces(region, READ)
+}
+
+fn pieces(region: Range<u64>, longest: u64) -> impl Iterator<Item = Range<u64>> {
     let end = region.end;
-    let step = usize::try_from(READ).expect("a read's length is a usize");
-    region.step_by(step).map(move |start| start..end.min(start + READ))
+    let step = usize::try_from(longest).expect("a read's length is a usize");
+    region.step_by(step).map(move |start| start..end.min(start + longest))
 }
 
 /// What ends a proof.
@@ -277,7 +284,12 @@ impl<D: ReadAt> Proving<'_, D> {
 fn check(device: &impl ReadAt, buffer: &mut Buffer, read: &Range<u64>, except: &[Range<u64>]) -> Option<(u64, Event)> {
     match fetch(device, buffer, read) {
         Ok(bytes) => first_set(passing_over(bytes, read, except)).map(|at| (read.start + at as u64, Event::Data)),
-        Err(error) => Some((read.start, Event::Failed(error))),
+        Err(error) => {
+            // Of a long read it is told where in it: what lies below that place counts.
+            let closer = (length(read) > PIECE).then(|| pieces(read.clone(), PIECE));
+            let found = closer.into_iter().flatten().find_map(|piece| check(device, buffer, &piece, except));
+            found.or(Some((read.start, Event::Failed(error))))
+        }
     }
 }
 

@@ -196,7 +196,8 @@ fn more_threads_read_a_slow_disk() {
 #[test]
 fn every_read_that_fails_is_told() {
     let size = 100 * MIB + 512;
-    let reads: Vec<_> = regions(size, &[]).into_iter().flat_map(split).collect();
+    // However long the reads are, the place is told as closely as this.
+    let reads: Vec<_> = regions(size, &[]).into_iter().flat_map(|region| pieces(region, PIECE)).collect();
     for read in reads.iter().step_by(3).chain(reads.last()) {
         for errno in [Errno::EIO, Errno::ENODATA] {
             let disk = Fake { errors: Some((read.end - 1..read.end, errno)), ..fake(size) };

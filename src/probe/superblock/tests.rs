@@ -58,6 +58,8 @@ fn filesystems_are_read_as_they_were_made() {
         let image = Image::made(320 * MIB, &format!("{tool} {options}"));
         let found: Vec<Finding> = find_all(&head(&image), NOW).into_iter().map(without_overhead).collect();
         assert_eq!(found, [ours(kind, label, 320 * MIB, block_size)], "{tool} {options}");
+        let short = image.read(0, 70 * 1024);
+        assert_ne!(find(kind, &short, NOW), Finding::Absent, "{tool} {options}, of a small device");
     }
 }
 
