@@ -88,8 +88,14 @@ pub fn merge_conf(
     let (before, after) = (&line.text[..value.start], &line.text[value.end..]);
     // A line that is a key alone has no place for a value yet.
     let equals = if before.contains('=') { "" } else { "=" };
+    let mut line_text = format!("{before}{equals}{merged}{after}");
+    // With a pair withdrawn, another's backslash may come to stand last, and would join the next line to this one;
+    // fleet passes over what is between a comma and the line's end.
+    if line_text.trim_end().ends_with('\\') {
+        line_text.push(',');
+    }
     let mut new = text.to_owned();
-    new.replace_range(line.place.clone(), &format!("{before}{equals}{merged}{after}"));
+    new.replace_range(line.place.clone(), &line_text);
     Ok(Some(new))
 }
 

@@ -60,6 +60,9 @@ fn withdrawn_keys_go_and_all_else_stays() {
     ] {
         assert_eq!(merge_conf(Some(existing), &map(&[]), &gone).unwrap().as_deref(), Some(merged));
     }
+    // A backslash that came to stand last would join the next line to this one.
+    let last = merge_conf(Some("metadata=a=\\ ,old=1\nverbosity=1\n"), &map(&[]), &set(&["old"]));
+    assert_eq!(last.unwrap().unwrap(), "metadata=a=\\ ,\nverbosity=1\n");
     let both = merge_conf(Some("metadata=postgres=1,redis=2"), &map(&[("mysql", "3")]), &set(&["redis"]));
     assert_eq!(both.unwrap().unwrap(), "metadata=postgres=1,mysql=3");
 }
