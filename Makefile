@@ -113,7 +113,8 @@ LIMITS := $(patsubst tests/bench/c/%.c,$(BENCH)/bin/%,$(wildcard tests/bench/c/*
 # How often each runs, and of S1,S1b,S2,S3,S4,S5,S6,S6b,curve those that shall run (all, if none is named).
 ROUNDS ?= 15
 SCENARIOS ?=
-# Another rival, where its program is here.
+# volinit with the feature ec2, for the rows that show what that costs and brings; a rival. Both where they are here.
+VOLINIT_EC2 ?=
 EBS_BOOTSTRAP ?=
 
 $(BENCH)/bin/%: tests/bench/c/%.c tests/bench/c/limit.h
@@ -129,7 +130,7 @@ bench: ## Time volinit, the release or BINARY=, beside its rivals; ROUNDS=15 and
 	@$(MAKE) -s $(LIMITS)
 	@/usr/bin/python3 -B tests/bench/bench.py $(or $(BINARY),$(OUT)/release/volinit) $(BENCH) --rounds $(ROUNDS) \
 		--scenarios "$(SCENARIOS)" --cloud-init $(TARGET_DIR)/checkers/bin/cloud-init \
-		$(if $(EBS_BOOTSTRAP),--ebs-bootstrap $(EBS_BOOTSTRAP))
+		$(if $(VOLINIT_EC2),--volinit-ec2 $(VOLINIT_EC2)) $(if $(EBS_BOOTSTRAP),--ebs-bootstrap $(EBS_BOOTSTRAP))
 
 # How long each target is run.
 FUZZ_SECONDS ?= 600

@@ -19,7 +19,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(merged) = merge(Some(conf), &pairs, &withdrawn) else { return };
     let merged = merged.expect("a file that is there stays");
     check(conf, &merged, &pairs, &withdrawn);
-    if pairs.is_empty() && withdrawn.iter().all(|key| !conf.contains(key.as_str())) {
+    // A key may stand there in escapes.
+    let there = |key: &String| conf.contains(key.as_str()) || conf.contains('\\');
+    if pairs.is_empty() && !withdrawn.iter().any(there) {
         assert_eq!(merged, conf, "nothing of ours is in it");
     }
     assert_eq!(merge(Some(&merged), &pairs, &withdrawn), Ok(Some(merged.clone())), "a second merge");
@@ -38,12 +40,13 @@ fn check(before: &str, after: &str, pairs: &Pairs, withdrawn: &Keys) {
     };
     let key = |label: &String| label.split('=').next().unwrap_or_default().to_owned();
     let own = |label: &String| pairs.contains_key(&key(label)) || withdrawn.contains(&key(label));
-    let (theirs, mut ours) = labels(&mut after).into_iter().partition::<Vec<_>, _>(|label| !own(label));
+    let (theirs, ours) = labels(&mut after).into_iter().partition::<Vec<_>, _>(|label| !own(label));
     let others: Vec<String> = labels(&mut before).into_iter().filter(|label| !own(label)).collect();
     assert_eq!(others, theirs, "others' labels");
+    // A label without `=` is one of no value, to dockerd too.
+    let mut ours: Vec<(&str, &str)> = ours.iter().map(|label| label.split_once('=').unwrap_or((label, ""))).collect();
     ours.sort();
-    let mut wanted: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    wanted.sort();
+    let wanted: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(ours, wanted);
     assert_eq!(before, after, "the other options");
 }

@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=15, help="how often each runs; half as often for many volumes")
     parser.add_argument("--scenarios", default="", help="S1,S3,curve: these alone")
     parser.add_argument("--cloud-init", help="its program, which stays out where there is none")
+    parser.add_argument("--volinit-ec2", help="the same with the feature ec2")
     parser.add_argument("--ebs-bootstrap", help="its program")
     given = parser.parse_args()
     given.scenarios = [name for name in given.scenarios.split(",") if name]
@@ -52,8 +53,8 @@ def measured(given):
     limits = os.path.join(given.out, "bin")
     programs = {name: os.path.join(limits, name) for name in os.listdir(limits)}
     programs |= {"volinit": given.volinit, "user-data.sh": os.path.join(HERE, "user-data.sh")}
-    if given.ebs_bootstrap:
-        programs["ebs-bootstrap"] = given.ebs_bootstrap
+    others = {"volinit-ec2": given.volinit_ec2, "ebs-bootstrap": given.ebs_bootstrap}
+    programs |= {name: program for name, program in others.items() if program}
     cloud_init = given.cloud_init if given.cloud_init and os.path.exists(given.cloud_init) else None
     answer, asked = os.pipe()
     words = {

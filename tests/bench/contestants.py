@@ -1,8 +1,11 @@
 """Who takes part, and by which commands. What makes the command for a way (mount, again, format, grow) also writes the
 config that it needs, before it is timed."""
 
+import contextlib
 import json
 import os
+
+import ec2
 
 BIN = "/run/bench/bin"
 CLOUD_INIT = "/run/bench/cloud-init"
@@ -14,10 +17,10 @@ MOUNT, AGAIN, FORMAT, GROW = "mount", "again", "format", "grow"
 
 class Contestant:
     """`commands` gives the command for a way, a type of filesystem and the volumes; `ways` is what it can do, `unit`
-    whether it leaves a unit file."""
+    whether it leaves a unit file, `within` what the volumes are put into meanwhile."""
 
-    def __init__(self, name, commands, ways=(MOUNT, AGAIN, FORMAT, GROW), unit=False):
-        self.name, self.commands, self.ways, self.unit = name, commands, ways, unit
+    def __init__(self, name, commands, ways=(MOUNT, AGAIN, FORMAT, GROW), unit=False, within=contextlib.nullcontext):
+        self.name, self.commands, self.ways, self.unit, self.within = name, commands, ways, unit, within
 
 
 def pairs(volumes):
@@ -39,13 +42,20 @@ def mkfs(_, filesystem, volumes):
     return [f"{BIN}/mkfs", filesystem, *pairs(volumes)]
 
 
-def volinit(_, filesystem, volumes):
-    text = "volumes:\n"
-    for volume in volumes:
-        text += f"  v{volume.index}:\n    source: {{ device: {volume.node} }}\n"
-        text += f"    filesystem: {{ type: {filesystem} }}\n    mount: {volume.at}\n"
-    write("/etc/volinit/volinit.yaml", text)
-    return [f"{BIN}/volinit", "up"]
+def volinit(program="volinit", source=lambda volume: f"device: {volume.node}"):
+    def commands(_, filesystem, volumes):
+        text = "volumes:\n"
+        for volume in volumes:
+            text += f"  v{volume.index}:\n    source: {{ {source(volume)} }}\n"
+            text += f"    filesystem: {{ type: {filesystem} }}\n    mount: {volume.at}\n"
+        write("/etc/volinit/volinit.yaml", text)
+        return [f"{BIN}/{program}", "up"]
+
+    return commands
+
+
+def as_ebs(volume):
+    return f"ebs: {ec2.volume_id(volume)}, attach: true"
 
 
 def user_data(_, filesystem, volumes):
@@ -144,7 +154,7 @@ def everybody():
     """All whose programs are here."""
     all_ = [
         Contestant("limit", limit, unit=True),
-        Contestant("volinit", volinit, unit=True),
+        Contestant("volinit", volinit(), unit=True),
         Contestant("mkfs + mount(2)", mkfs, ways=(FORMAT,)),
         Contestant("user-data script", user_data),
         Contestant("systemd-makefs + growfs", systemd),
@@ -153,6 +163,11 @@ def everybody():
     if os.path.exists(CLOUD_INIT):
         # Its growpart and resizefs grow the root alone.
         all_.append(Contestant("cloud-init", cloud_init, ways=(MOUNT, AGAIN, FORMAT)))
+    if os.path.exists(f"{BIN}/volinit-ec2"):
+        # What it costs who asks nobody; and what EC2's word that a volume is new brings to its first format.
+        all_.append(Contestant("volinit with ec2", volinit("volinit-ec2"), unit=True))
+        asked = volinit("volinit-ec2", as_ebs)
+        all_.append(Contestant("volinit, EC2 asked", asked, ways=(FORMAT,), unit=True, within=ec2.plugged))
     if os.path.exists(f"{BIN}/ebs-bootstrap"):
         all_.append(Contestant("ebs-bootstrap", ebs_bootstrap))
     return all_

@@ -11,6 +11,7 @@ import sys
 import time
 
 import contestants
+import ec2
 import measure
 import volumes
 
@@ -87,6 +88,7 @@ def main():
         make_cloud_init()
     if given["udevd"]:
         start_udevd()
+    measure.ENVIRONMENT.update(ec2.start())
     grows_ext4 = can_grow_ext4()
     if not grows_ext4:
         print("bench: S4 is without ext4, which grows while it is mounted only with CAP_SYS_RESOURCE", file=sys.stderr)

@@ -161,9 +161,10 @@ def measure(scenario, everybody, disks, rounds):
     def once(one, timed):
         command = prepare(scenario, one, disks)
         uuids = {disk.index: disk.uuid(scenario.filesystem) for disk in disks}
-        before = [disk.moved() for disk in disks]
-        got = run(command) if timed else {"processes": processes(command)}
-        after = [disk.moved() for disk in disks]
+        with one.within(disks):
+            before = [disk.moved() for disk in disks]
+            got = run(command) if timed else {"processes": processes(command)}
+            after = [disk.moved() for disk in disks]
         look(scenario, one, disks, uuids)
         if timed:
             got["read"] = sum(now[0] - then[0] for then, now in zip(before, after))

@@ -33,7 +33,7 @@ def line(points, kind):
 
 
 def kind(name):
-    return name if name in ("limit", "volinit") else ""
+    return next((one for one in ("limit", "volinit") if name.startswith(one)), "")
 
 
 def decades(figures):
