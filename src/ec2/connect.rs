@@ -4,7 +4,7 @@
 //! `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `…_MODE=IPv6`
 //! (<https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>).
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -21,7 +21,11 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use log::{info, warn};
 use tokio::sync::OnceCell;
 
@@ -75,23 +79,26 @@ pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).connect_timeout(CONNECT).build()
 }
 
-/// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
+/// A client that reads the system's certificates, 150 files on Debian, when the first https:// is asked for. The
+/// metadata service is none.
 pub fn http() -> SharedHttpClient {
-    Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls())
-        .build_with_resolver(Dns::default())
+    SharedHttpClient::new(Lazy { plain: client(false), secure: Arc::new(LazyLock::new(|| client(true))) })
+}
+
+fn client(secure: bool) -> SharedHttpClient {
+    Builder::new().tls_provider(PROVIDER).tls_context(tls(secure)).build_with_resolver(Dns::default())
 }
 
 /// A connection of its own, for what no SDK client does.
-pub(super) fn connector() -> Connector {
-    let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls());
-    builder.build_with_resolver(Dns::default())
+pub(super) fn connector(secure: bool) -> Connector {
+    Connector::builder().tls_provider(PROVIDER).tls_context(tls(secure)).build_with_resolver(Dns::default())
 }
 
-/// The system's certificates. Where it has none, the SDK says nothing (a debug build of it panics) and later knows no
-/// issuer; the metadata service and an endpoint of `http://` need none.
-fn tls() -> TlsContext {
+/// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
+const PROVIDER: Provider = Provider::Rustls(CryptoMode::Ring);
+
+/// Where the system has no certificates, the SDK says nothing (a debug build of it panics) and later knows no issuer.
+fn tls(secure: bool) -> TlsContext {
     static ANY: LazyLock<bool> = LazyLock::new(|| {
         let any = !rustls_native_certs::load_native_certs().certs.is_empty();
         if !any {
@@ -99,14 +106,48 @@ fn tls() -> TlsContext {
         }
         any
     });
-    let trust = TrustStore::empty().with_native_roots(*ANY);
+    let trust = TrustStore::empty().with_native_roots(secure && *ANY);
     TlsContext::builder().with_trust_store(trust).build().expect("nothing of it is checked here")
+}
+
+/// Two clients, each with connections of its own: the second one is made when it is needed.
+#[derive(Clone, Debug)]
+struct Lazy {
+    plain: SharedHttpClient,
+    secure: Arc<LazyLock<SharedHttpClient>>,
+}
+
+impl HttpClient for Lazy {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let (client, settings, components) = (self.clone(), settings.clone(), components.clone());
+        SharedHttpConnector::new(Connecting { client, settings, components })
+    }
+}
+
+/// One of the two, once it is known what is asked for.
+#[derive(Debug)]
+struct Connecting {
+    client: Lazy,
+    settings: HttpConnectorSettings,
+    components: RuntimeComponents,
+}
+
+impl HttpConnector for Connecting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = if is_secure(request.uri()) { &**self.client.secure } else { &self.client.plain };
+        client.http_connector(&self.settings, &self.components).call(request)
+    }
+}
+
+/// Whether TLS is needed for it.
+pub(super) fn is_secure(uri: &str) -> bool {
+    uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// DNS by itself: a static glibc has no getaddrinfo. /etc/resolv.conf is read at the first name, so that a run whose
 /// endpoints are addresses needs none.
 #[derive(Clone, Debug, Default)]
-struct Dns(std::sync::Arc<OnceCell<HickoryDnsResolver>>);
+struct Dns(Arc<OnceCell<HickoryDnsResolver>>);
 
 impl ResolveDns for Dns {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {

@@ -125,7 +125,8 @@ impl Call {
         let request = self.signed(config, me).await.map_err(Attempt::Failed)?;
         let lost = |message: String| Attempt::Api(ApiError::lost(self.action, message));
         let answer = tokio::time::timeout(ATTEMPT, async {
-            let response = connect::connector().call(request).await.map_err(|error| lost(format!("{error:?}")))?;
+            let connector = connect::connector(connect::is_secure(request.uri()));
+            let response = connector.call(request).await.map_err(|error| lost(format!("{error:?}")))?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await.map_err(|error| lost(error.to_string()))?;
             Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))

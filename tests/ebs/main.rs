@@ -165,6 +165,25 @@ fn without_a_metadata_service_a_volume_that_has_to_be_attached_is_absent() {
 }
 
 #[test]
+fn certificates_are_asked_for_where_the_endpoint_is_https_and_nowhere_else() {
+    let region = Region::new();
+    region.volume(VOL);
+    let node = region.node("i-0a");
+    node.rig.config(&config(VOL).replace("20s", "2s"));
+    let up = |endpoint: Option<&str>| {
+        let mut command = node.inside(&[rig::VOLINIT, "--root", node.rig.root().to_str().unwrap(), "up"]);
+        endpoint.map(|endpoint| command.env("AWS_ENDPOINT_URL", endpoint));
+        node.rig.run(command.env("SSL_CERT_FILE", "/nonexistent").env_remove("SSL_CERT_DIR"))
+    };
+    let ran = up(Some(&region.endpoint.replace("http:", "https:")));
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.err.contains("this system has no CA certificates, so no https:// can be trusted"), "{ran:?}");
+    let ran = up(None);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!ran.err.contains("certificates"), "{ran:?}");
+}
+
+#[test]
 fn a_slot_is_a_volume_and_an_interface_and_is_told_of() {
     let region = Region::new();
     let tagged = |slot: &str| {
