@@ -18,7 +18,7 @@ use crate::interfaces;
 use crate::locate::{self, Device, Effort};
 use crate::nfs;
 use crate::plan::{self, Action, Plan};
-use crate::probe::{self, Content, DeviceFacts, Facts, Mounted, Superblock, TargetState};
+use crate::probe::{self, Content, DeviceFacts, Facts, MountTable, Mounted, Superblock, TargetState};
 use crate::publish::{self, CloudWords, Published, Words};
 use crate::report::{Brought, Done, Outcome, Report};
 use crate::root::Root;
@@ -73,13 +73,13 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
     // What is not mounted can't be as it should be: it is looked at once, under the lock.
-    let mounts = probe::mounts()?;
-    let mounted = probe::mounted(&mounts, &volume.mount, root);
-    let mut done = match mounted.map(|_| judge(volume, &device, root, &mounts, consent)) {
+    let mut mounts = MountTable::read()?;
+    let mounted = probe::mounted(mounts.then(), &volume.mount, root);
+    let mut done = match mounted.map(|_| judge(volume, &device, root, mounts.then(), consent)) {
         // A boot that changes nothing takes no lock.
         Some(Ok((facts, plan))) if plan.steps.is_empty() => as_found(facts, plan),
         // Whatever else was found, a refusal included, may be the half of another's work.
-        _ => change(volume, &mut device, root, consent)?,
+        _ => change(volume, &mut device, root, &mut mounts, consent)?,
     };
     if let Some(found) = &done.filesystem {
         let before = state::recall::<Remembered>(root, &volume.name);
@@ -97,10 +97,16 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
 }
 
 /// Carries out what is decided now that the disk is ours.
-fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Consent>) -> Result<Done, Failure> {
+fn change(
+    volume: &Volume,
+    device: &mut Device,
+    root: &Root,
+    mounts: &mut MountTable,
+    consent: Option<&Consent>,
+) -> Result<Done, Failure> {
     let mut lock = apply::lock(device)?;
     device.refresh()?;
-    let (mut facts, mut plan) = judge(volume, device, root, &probe::mounts()?, consent)?;
+    let (mut facts, mut plan) = judge(volume, device, root, mounts.now()?, consent)?;
     if plan.formats()
         && device.cloud.is_none()
         && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
@@ -113,7 +119,7 @@ fn change(volume: &Volume, device: &mut Device, root: &Root, consent: Option<&Co
     // What is to be formatted is asked about once more, just before; and every byte that will be written is read then.
     let unmarked = matches!(facts.content, Content::Blank(_) | Content::Interrupted(_));
     if plan.formats() && unmarked && !probe::is_unmarked(device) {
-        (facts, plan) = judge(volume, device, root, &probe::mounts()?, consent)?;
+        (facts, plan) = judge(volume, device, root, mounts.now()?, consent)?;
         if plan.formats() {
             return Err(plan::unreadable(&facts.device, "each look finds something else on it").into());
         }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
@@ -58,17 +59,16 @@ impl ReadAt for Direct<'_> {
 }
 
 /// The first `length` bytes, less where the file ends before.
-pub fn head(file: &File, length: usize) -> io::Result<Vec<u8>> {
+pub fn head(file: &File, length: usize) -> io::Result<Buffer> {
     let direct = Direct::begin(file)?;
     let mut buffer = Buffer::new(length as u64);
-    let bytes = buffer.first(length as u64);
-    let got = loop {
-        match direct.read_at(bytes, 0) {
+    buffer.length = loop {
+        match direct.read_at(buffer.first(length as u64), 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => break other?,
         }
     };
-    Ok(bytes[..got].to_vec())
+    Ok(buffer)
 }
 
 impl Drop for Direct<'_> {
@@ -83,6 +83,7 @@ impl Drop for Direct<'_> {
 pub struct Buffer {
     memory: Vec<u8>,
     start: usize,
+    length: usize,
 }
 
 impl Buffer {
@@ -92,12 +93,20 @@ impl Buffer {
         let memory = vec![0; bytes(length) + page];
         // A page's alignment can be had in any memory a page longer; `min` is for Miri, which may deny it.
         let start = memory.as_ptr().align_offset(page).min(page);
-        Buffer { memory, start }
+        Buffer { memory, start, length: bytes(length) }
     }
 
     /// The first `length` of them.
     pub fn first(&mut self, length: u64) -> &mut [u8] {
         &mut self.memory[self.start..][..bytes(length)]
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[self.start..][..self.length]
     }
 }
 

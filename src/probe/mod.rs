@@ -28,7 +28,7 @@ pub use content::{Content, Sign};
 pub use interrupted::Interrupted;
 #[doc(hidden)] // for the fuzzer
 pub use mounts::parse as parse_mounts;
-pub use mounts::{Mounted, are_hidden_from_host, mounts};
+pub use mounts::{MountTable, Mounted, are_hidden_from_host, mounts};
 pub use superblock::{Finding, State, Superblock, find};
 pub use target::{Ownership, Target, TargetState};
 

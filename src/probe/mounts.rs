@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::libc::dev_t;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::makedev;
 
 use crate::locate::number_of;
@@ -48,14 +50,54 @@ impl Mounted {
 
 /// All mounts that this process sees, in the order they were made.
 pub fn mounts() -> Result<Vec<Mounted>> {
-    let table = table("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
-    Ok(parse(&table))
+    Ok(MountTable::read()?.mounts)
 }
 
-/// A table of /proc. It has no size there, so that `fs::read` would begin with 32 bytes.
+/// The mounts as they were read last. It stays open, by which the kernel tells when they change (proc_pid_mountinfo(5)):
+/// to make a line for each mount is most of what a look at them costs.
+#[derive(Debug)]
+pub struct MountTable {
+    file: File,
+    mounts: Vec<Mounted>,
+}
+
+impl MountTable {
+    const PATH: &str = "/proc/self/mountinfo";
+
+    /// Reads it.
+    pub fn read() -> Result<MountTable> {
+        let read = || -> io::Result<MountTable> {
+            let file = File::open(Self::PATH)?;
+            Ok(MountTable { mounts: parse(&whole(&file)?), file })
+        };
+        read().with_context(|| format!("reading {}", Self::PATH))
+    }
+
+    /// All mounts that this process sees now, in the order they were made.
+    pub fn now(&mut self) -> Result<&[Mounted]> {
+        let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLPRI)];
+        let same = poll(&mut asked, PollTimeout::ZERO) == Ok(0);
+        if !same {
+            *self = MountTable::read()?;
+        }
+        Ok(&self.mounts)
+    }
+
+    /// Those that were there when it was read.
+    pub fn then(&self) -> &[Mounted] {
+        &self.mounts
+    }
+}
+
+/// A table of /proc.
 fn table(path: &str) -> io::Result<Vec<u8>> {
+    whole(&File::open(path)?)
+}
+
+/// It has no size there, so that `read_to_end` would begin with 32 bytes.
+fn whole(mut file: &File) -> io::Result<Vec<u8>> {
     let mut table = Vec::with_capacity(8192);
-    File::open(path)?.read_to_end(&mut table)?;
+    file.read_to_end(&mut table)?;
     Ok(table)
 }
 
@@ -144,6 +186,20 @@ mod tests {
         assert_eq!((mounted.fstype.as_str(), mounted.source.as_path()), ("ext4", Path::new("/dev/lo\\op")));
         assert_eq!(at(&mounts, Path::new("/proc")), Some(&mounts[1]));
         assert_eq!(at(&mounts, Path::new("/mnt")), None);
+    }
+
+    #[test]
+    fn the_table_is_read_again_when_a_mount_comes_or_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let mut table = MountTable::read().unwrap();
+        assert_eq!(at(table.now().unwrap(), &path), None);
+        let options = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("none"), &path, Some("tmpfs"), options, None::<&str>).unwrap();
+        assert_eq!(at(table.then(), &path), None);
+        assert_eq!(at(table.now().unwrap(), &path).map(|mounted| mounted.fstype.as_str()), Some("tmpfs"));
+        nix::mount::umount(&path).unwrap();
+        assert_eq!(at(table.now().unwrap(), &path), None);
     }
 
     #[test]
