@@ -53,8 +53,8 @@ pub fn mounts() -> Result<Vec<Mounted>> {
     Ok(MountTable::read()?.mounts)
 }
 
-/// The mounts as they were read last. It stays open, by which the kernel tells when they change (proc_pid_mountinfo(5)):
-/// to make a line for each mount is most of what a look at them costs.
+/// The mounts as they were read last. It stays open, by which the kernel tells when they change (proc(5)): what makes a
+/// look at them dear is the line that the kernel writes for each.
 #[derive(Debug)]
 pub struct MountTable {
     file: File,
