@@ -44,6 +44,7 @@ mod raw {
     nix::ioctl_write_ptr!(btrfs_resize, 0x94, 3, BtrfsVolArgs);
     nix::ioctl_readwrite!(btrfs_dev_info, 0x94, 30, BtrfsDevInfo);
     nix::ioctl_read!(btrfs_fs_info, 0x94, 31, BtrfsFsInfo);
+    nix::ioctl_read!(fs_getfslabel, 0x94, 49, [u8; 256]);
 
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -123,7 +124,9 @@ mod raw {
         pub max_id: u64,
         pub num_devices: u64,
         pub fsid: [u8; 16],
-        pub rest: [u8; 992],
+        pub nodesize: u32,
+        pub sectorsize: u32,
+        pub rest: [u8; 984],
     }
 
     /// `struct nvme_passthru_cmd`
@@ -278,12 +281,33 @@ pub fn grow_ext4(mounted: &File, blocks: u64) -> Result<()> {
     Ok(())
 }
 
-/// A mounted XFS's block size in bytes and its number of data blocks. Its superblock on the disk lags behind.
-pub fn xfs_geometry(mounted: &File) -> Result<(u32, u64)> {
-    let mut geometry = raw::XfsGeometryV1::default();
+/// What the kernel says of a filesystem that is mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct Geometry {
+    /// Its UUID.
+    pub uuid: [u8; 16],
+    /// Its block size in bytes; of Btrfs, the sector size.
+    pub block: u32,
+    /// What it takes of the device.
+    pub size: Bytes,
+}
+
+/// Of a mounted XFS. Its superblock on the disk lags behind.
+pub fn xfs_geometry(mounted: &File) -> Result<Geometry> {
+    let mut found = raw::XfsGeometryV1::default();
     // SAFETY: the kernel fills the structure.
-    unsafe { raw::xfs_fsgeometry_v1(mounted.as_raw_fd(), &raw mut geometry)? };
-    Ok((geometry.blocksize, geometry.datablocks))
+    unsafe { raw::xfs_fsgeometry_v1(mounted.as_raw_fd(), &raw mut found)? };
+    let size = Bytes(u64::from(found.blocksize) * found.datablocks);
+    Ok(Geometry { uuid: found.uuid, block: found.blocksize, size })
+}
+
+/// The label of a mounted XFS (since Linux 4.18) or Btrfs.
+pub fn label(mounted: &File) -> Result<String> {
+    let mut label = [0; 256];
+    // SAFETY: the kernel fills the array.
+    unsafe { raw::fs_getfslabel(mounted.as_raw_fd(), &raw mut label)? };
+    let text = label.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(text).into_owned())
 }
 
 /// Grows a mounted XFS to `blocks` of its own blocks.
@@ -299,11 +323,12 @@ pub fn grow_xfs(mounted: &File, blocks: u64) -> Result<()> {
     Ok(())
 }
 
-/// What a mounted Btrfs takes of one of its devices, and that device's id within it.
-pub fn btrfs_device(mounted: &File, is_the_one: impl Fn(&Path) -> bool) -> Result<(u64, Bytes)> {
+/// Of a mounted Btrfs, on one of its devices, and that device's id within it.
+pub fn btrfs_device(mounted: &File, is_the_one: impl Fn(&Path) -> bool) -> Result<(u64, Geometry)> {
     use std::os::unix::ffi::OsStrExt;
 
-    let mut filesystem = raw::BtrfsFsInfo { max_id: 0, num_devices: 0, fsid: [0; 16], rest: [0; 992] };
+    let mut filesystem =
+        raw::BtrfsFsInfo { max_id: 0, num_devices: 0, fsid: [0; 16], nodesize: 0, sectorsize: 0, rest: [0; 984] };
     // SAFETY: the kernel fills the structure.
     unsafe { raw::btrfs_fs_info(mounted.as_raw_fd(), &raw mut filesystem)? };
     for devid in 1..=filesystem.max_id {
@@ -323,7 +348,8 @@ pub fn btrfs_device(mounted: &File, is_the_one: impl Fn(&Path) -> bool) -> Resul
         };
         let path = info.path.split(|byte| *byte == 0).next().unwrap_or_default();
         if is_the_one(Path::new(std::ffi::OsStr::from_bytes(path))) {
-            return Ok((devid, Bytes(info.total_bytes)));
+            let size = Bytes(info.total_bytes);
+            return Ok((devid, Geometry { uuid: filesystem.fsid, block: filesystem.sectorsize, size }));
         }
     }
     Err(nix::Error::ENODEV)

@@ -33,10 +33,13 @@ pub fn mounted(device: &Device, kind: FsType, top: &Path) -> Result<()> {
             ioctl::grow_ext4(&folder, size.0 / u64::from(found.block_size))
         }
         FsType::Xfs => {
-            let (block, _) = ioctl::xfs_geometry(&folder).with_context(growing)?;
+            let block = ioctl::xfs_geometry(&folder).with_context(growing)?.block;
             ioctl::grow_xfs(&folder, size.0 / u64::from(block))
         }
-        FsType::Btrfs => ioctl::grow_btrfs(&folder, probe::btrfs_device(device, top)?.0),
+        FsType::Btrfs => {
+            let (folder, id, _) = probe::btrfs_device(device, top)?;
+            ioctl::grow_btrfs(&folder, id)
+        }
     }
     .with_context(growing)
 }

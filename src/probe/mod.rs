@@ -34,7 +34,7 @@ pub use target::{Ownership, Target, TargetState};
 
 use crate::bytes::Bytes;
 use crate::config::{FsType, Mount, VolumeId};
-use crate::ioctl;
+use crate::ioctl::{self, Geometry};
 use crate::locate::{Cloud, Device, Sysfs, nvme};
 use crate::publish::CloudWords;
 use crate::root::Root;
@@ -217,27 +217,43 @@ fn groups_of_xfs(device: &Device, head: &[u8], found: Superblock) -> Content {
 }
 
 /// What a mounted filesystem of ours says of itself. The kernel owns its superblock now, and what is on the
-/// disk may lag behind or change while it is read; so the size is asked for, and no checksum is judged.
+/// disk may lag behind or change while it is read; so the kernel is asked, and no checksum is judged.
 fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Superblock>> {
     let Some(number) = device.number else { return Ok(None) };
     let mut own = about.mounts.iter().filter(|mounted| mounted.is_of(number));
     let Some((kind, mounted)) = own.find_map(|mounted| Some((FsType::parse(&mounted.fstype)?, mounted))) else {
         return Ok(None);
     };
-    let asking = || format!("asking {} for its size", mounted.at.display());
-    let Finding::Superblock(mut superblock) = self::superblock(device, kind)? else { return Ok(None) };
-    superblock.state = State::Clean;
-    superblock.size = match kind {
-        // The kernel keeps ext4's in the page cache that was just read.
-        FsType::Ext4 => superblock.size,
-        FsType::Xfs => {
-            let (block, blocks) =
-                ioctl::xfs_geometry(&File::open(&mounted.at).with_context(asking)?).with_context(asking)?;
-            Bytes(u64::from(block) * blocks)
-        }
-        FsType::Btrfs => btrfs_device(device, &mounted.at)?.1,
+    let asking = || format!("asking {} what it is", mounted.at.display());
+    let on_disk = || match superblock(device, kind) {
+        Ok(Finding::Superblock(found)) => Ok(Some(Superblock { state: State::Clean, ..found })),
+        Ok(Finding::Absent | Finding::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     };
-    Ok(Some(superblock))
+    let (folder, geometry) = match kind {
+        // The kernel keeps its superblock in the page cache of the disk.
+        FsType::Ext4 => return on_disk(),
+        FsType::Xfs => {
+            let folder = File::open(&mounted.at).with_context(asking)?;
+            // Hidden below another mount, it can't be asked.
+            if folder.metadata().with_context(asking)?.dev() != number {
+                return on_disk();
+            }
+            let geometry = ioctl::xfs_geometry(&folder).with_context(asking)?;
+            (folder, geometry)
+        }
+        FsType::Btrfs => {
+            let (folder, _, geometry) = btrfs_device(device, &mounted.at)?;
+            (folder, geometry)
+        }
+    };
+    let label = match ioctl::label(&folder) {
+        Err(Errno::ENOTTY) => on_disk()?.map(|found| found.label).unwrap_or_default(),
+        other => other.with_context(asking)?,
+    };
+    let uuid = superblock::uuid(geometry.uuid);
+    let (size, block_size) = (geometry.size, geometry.block);
+    Ok(Some(Superblock { kind, uuid, label, size, block_size, group_overhead: Bytes(0), state: State::Clean }))
 }
 
 /// Whether `folder` is on a filesystem of `kind` that is on the device. A Btrfs has a number of its own.
@@ -255,11 +271,13 @@ pub fn shows(folder: &Path, kind: FsType, device: &Device) -> Result<bool> {
     })
 }
 
-/// The id and the size that a mounted Btrfs has this device under.
-pub fn btrfs_device(device: &Device, at: &Path) -> Result<(u64, Bytes)> {
+/// The folder that a Btrfs is mounted at, open, and what it says of this device, with the id that it has it under.
+pub fn btrfs_device(device: &Device, at: &Path) -> Result<(File, u64, Geometry)> {
     let asking = || format!("asking {} for its devices", at.display());
     let folder = File::open(at).with_context(asking)?;
-    ioctl::btrfs_device(&folder, |path| crate::locate::number_of(path) == device.number).with_context(asking)
+    let is_the_one = |path: &Path| crate::locate::number_of(path) == device.number;
+    let (id, geometry) = ioctl::btrfs_device(&folder, is_the_one).with_context(asking)?;
+    Ok((folder, id, geometry))
 }
 
 /// The filesystem of `kind` on the device as it is now, mounted or not.

@@ -92,6 +92,15 @@ pub fn find_all(head: &[u8], now: u64) -> Vec<Finding> {
     all.filter(|finding| *finding != Finding::Absent).collect()
 }
 
+/// A UUID as 8-4-4-4-12 hexadecimal digits.
+pub fn uuid(bytes: [u8; 16]) -> String {
+    let mut text = format!("{:032x}", u128::from_be_bytes(bytes));
+    for hyphen in [20, 16, 12, 8] {
+        text.insert(hyphen, '-');
+    }
+    text
+}
+
 /// A superblock's bytes whose length the parser has checked, read field by field.
 #[derive(Clone, Copy)]
 struct Fields<'a>(&'a [u8]);
@@ -130,13 +139,8 @@ impl Fields<'_> {
         u64::from_be_bytes(self.bytes(at))
     }
 
-    /// 16 bytes as 8-4-4-4-12 hexadecimal digits.
     fn uuid(self, at: usize) -> String {
-        let mut text = format!("{:032x}", u128::from_be_bytes(self.bytes(at)));
-        for hyphen in [20, 16, 12, 8] {
-            text.insert(hyphen, '-');
-        }
-        text
+        uuid(self.bytes(at))
     }
 
     /// The text up to the first NUL of a field of `N` bytes.
