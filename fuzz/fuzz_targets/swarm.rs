@@ -45,7 +45,7 @@ fn check(before: &str, after: &str, pairs: &Pairs, withdrawn: &Keys) {
     assert_eq!(others, theirs, "others' labels");
     // A label without `=` is one of no value, to dockerd too.
     let mut ours: Vec<(&str, &str)> = ours.iter().map(|label| label.split_once('=').unwrap_or((label, ""))).collect();
-    ours.sort();
+    ours.sort_unstable();
     let wanted: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(ours, wanted);
     assert_eq!(before, after, "the other options");
