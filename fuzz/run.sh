@@ -2,7 +2,8 @@
 # Builds the fuzz targets and runs each in turn. With a stable toolchain alone: what `cargo fuzz` would ask of rustc
 # is, without a sanitizer, no more than these flags; and safe Rust gives a sanitizer little to find.
 #
-#     fuzz/run.sh short           a fixed number of inputs from a fixed seed: the same ones on every run
+#     fuzz/run.sh short           a fixed number of inputs from a fixed seed: for one build the same ones on every run,
+#                                 but for config's, where a hash map has its own order each time
 #     fuzz/run.sh SECONDS [NAME…] so long for each target, from what was found before (fuzz/corpus)
 #
 # A failure prints the input's file, kept under fuzz/artifacts. FUZZ_TARGET is rustc's target, FUZZ_TARGET_DIR where
