@@ -156,7 +156,7 @@ fn without_a_metadata_service_a_volume_that_has_to_be_attached_is_absent() {
     region.volume(VOL);
     let node = region.node("i-0a");
     node.rig.config(&config(VOL));
-    let mut command = node.inside(&[rig::VOLINIT, "--root", node.rig.root().to_str().unwrap(), "up"]);
+    let mut command = node.command(&["up"]);
     let ran = node.rig.run(command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", ec2::imds::Imds::nowhere()));
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.out.contains("the instance metadata service does not say instance-id"), "{ran:?}");
@@ -171,7 +171,7 @@ fn certificates_are_asked_for_where_the_endpoint_is_https_and_nowhere_else() {
     let node = region.node("i-0a");
     node.rig.config(&config(VOL).replace("20s", "2s"));
     let up = |endpoint: Option<&str>| {
-        let mut command = node.inside(&[rig::VOLINIT, "--root", node.rig.root().to_str().unwrap(), "up"]);
+        let mut command = node.command(&["up"]);
         endpoint.map(|endpoint| command.env("AWS_ENDPOINT_URL", endpoint));
         node.rig.run(command.env("SSL_CERT_FILE", "/nonexistent").env_remove("SSL_CERT_DIR"))
     };
@@ -372,8 +372,7 @@ fn no_secret_is_in_any_log() {
     region.volume(VOL);
     let node = region.node("i-0a");
     node.rig.config(&config(VOL));
-    let root = node.rig.root();
-    let mut command = node.inside(&[rig::VOLINIT, "--root", root.to_str().unwrap(), "-vvv", "up"]);
+    let mut command = node.command(&["-vvv", "up"]);
     let ran = node.rig.run(command.env("RUST_LOG", "trace"));
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let secrets = region.cloud.secrets();

@@ -137,9 +137,14 @@ pub struct Node<'a> {
 impl Node<'_> {
     /// Runs volinit there.
     pub fn volinit(&self, arguments: &[&str]) -> Ran {
+        self.rig.run(&mut self.command(arguments))
+    }
+
+    /// The same, to be run with more in its surroundings.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let root = self.rig.root();
         let words = [crate::rig::VOLINIT, "--root", root.to_str().unwrap()];
-        self.rig.run(&mut self.inside(&[&words, arguments].concat()))
+        self.inside(&[&words, arguments].concat())
     }
 
     /// A command in its namespace, with its surroundings.
