@@ -73,13 +73,13 @@ fn bring_up(volume: &Volume, root: &Root, config: &Config, consent: Option<&Cons
     }
     let mut device = locate::locate(volume, &config.interfaces, root, Effort::Bring)?;
     // What is not mounted can't be as it should be: it is looked at once, under the lock.
-    let mut mounts = MountTable::read()?;
-    let mounted = probe::mounted(mounts.then(), &volume.mount, root);
-    let mut done = match mounted.map(|_| judge(volume, &device, root, mounts.then(), consent)) {
+    let mut table = MountTable::read()?;
+    let mounted = probe::mounted(table.then(), &volume.mount, root);
+    let mut done = match mounted.map(|_| judge(volume, &device, root, table.then(), consent)) {
         // A boot that changes nothing takes no lock.
         Some(Ok((facts, plan))) if plan.steps.is_empty() => as_found(facts, plan),
         // Whatever else was found, a refusal included, may be the half of another's work.
-        _ => change(volume, &mut device, root, &mut mounts, consent)?,
+        _ => change(volume, &mut device, root, &mut table, consent)?,
     };
     if let Some(found) = &done.filesystem {
         let before = state::recall::<Remembered>(root, &volume.name);
@@ -101,12 +101,12 @@ fn change(
     volume: &Volume,
     device: &mut Device,
     root: &Root,
-    mounts: &mut MountTable,
+    table: &mut MountTable,
     consent: Option<&Consent>,
 ) -> Result<Done, Failure> {
     let mut lock = apply::lock(device)?;
     device.refresh()?;
-    let (mut facts, mut plan) = judge(volume, device, root, mounts.now()?, consent)?;
+    let (mut facts, mut plan) = judge(volume, device, root, table.now()?, consent)?;
     if plan.formats()
         && device.cloud.is_none()
         && let Source::Ebs(ebs @ Ebs { attach: true, .. }) = &volume.source
@@ -119,7 +119,7 @@ fn change(
     // What is to be formatted is asked about once more, just before; and every byte that will be written is read then.
     let unmarked = matches!(facts.content, Content::Blank(_) | Content::Interrupted(_));
     if plan.formats() && unmarked && !probe::is_unmarked(device) {
-        (facts, plan) = judge(volume, device, root, mounts.now()?, consent)?;
+        (facts, plan) = judge(volume, device, root, table.now()?, consent)?;
         if plan.formats() {
             return Err(plan::unreadable(&facts.device, "each look finds something else on it").into());
         }

@@ -36,10 +36,7 @@ pub fn mounted(device: &Device, kind: FsType, top: &Path) -> Result<()> {
             let block = ioctl::xfs_geometry(&folder).with_context(growing)?.block;
             ioctl::grow_xfs(&folder, size.0 / u64::from(block))
         }
-        FsType::Btrfs => {
-            let (folder, id, _) = probe::btrfs_device(device, top)?;
-            ioctl::grow_btrfs(&folder, id)
-        }
+        FsType::Btrfs => ioctl::grow_btrfs(&folder, probe::btrfs_device(device, top)?.1),
     }
     .with_context(growing)
 }

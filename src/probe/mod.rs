@@ -225,20 +225,14 @@ fn mounted_filesystem(device: &Device, about: &DeviceFacts) -> Result<Option<Sup
         return Ok(None);
     };
     let asking = || format!("asking {} what it is", mounted.at.display());
-    let on_disk = || match superblock(device, kind) {
-        Ok(Finding::Superblock(found)) => Ok(Some(Superblock { state: State::Clean, ..found })),
-        Ok(Finding::Absent | Finding::Damaged { .. }) => Ok(None),
-        Err(error) => Err(error),
-    };
+    let on_disk = || Ok(on_disk(device, kind)?.map(|found| Superblock { state: State::Clean, ..found }));
     let (folder, geometry) = match kind {
         // The kernel keeps its superblock in the page cache of the disk.
         FsType::Ext4 => return on_disk(),
+        // Hidden below another mount, it can't be asked.
+        FsType::Xfs if !shows(&mounted.at, kind, device)? => return on_disk(),
         FsType::Xfs => {
             let folder = File::open(&mounted.at).with_context(asking)?;
-            // Hidden below another mount, it can't be asked.
-            if folder.metadata().with_context(asking)?.dev() != number {
-                return on_disk();
-            }
             let geometry = ioctl::xfs_geometry(&folder).with_context(asking)?;
             (folder, geometry)
         }
@@ -285,6 +279,11 @@ pub fn filesystem(device: &Device, about: &DeviceFacts, kind: FsType) -> Result<
     if let Some(mounted) = mounted_filesystem(device, about)? {
         return Ok(Some(mounted));
     }
+    on_disk(device, kind)
+}
+
+/// The filesystem of `kind` on the disk, where its superblock is whole.
+fn on_disk(device: &Device, kind: FsType) -> Result<Option<Superblock>> {
     Ok(match superblock(device, kind)? {
         Finding::Superblock(found) => Some(found),
         Finding::Absent | Finding::Damaged { .. } => None,

@@ -76,8 +76,7 @@ impl MountTable {
     /// All mounts that this process sees now, in the order they were made.
     pub fn now(&mut self) -> Result<&[Mounted]> {
         let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLPRI)];
-        let same = poll(&mut asked, PollTimeout::ZERO) == Ok(0);
-        if !same {
+        if poll(&mut asked, PollTimeout::ZERO) != Ok(0) {
             *self = MountTable::read()?;
         }
         Ok(&self.mounts)
