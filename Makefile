@@ -1,7 +1,7 @@
 # volinit: `make help` lists what can be made.
 #
 # Cargo does the work. This file gives it the machine's own target (see .cargo/config.toml), installs what it needs
-# from Debian, and keeps the order of the checks, so that a person, CI and the packages do the same.
+# from Debian and from rustup, and keeps the order of the checks, so that a person, CI and the packages do the same.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -12,14 +12,15 @@ MAKEFLAGS += --no-print-directory
 # Cargo's features. `make release FEATURES=` leaves out the source `ebs` and all that it brings.
 FEATURES ?= default
 
-TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET := $(subst -gnu,-musl,$(HOST))
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 OUT := $(TARGET_DIR)/$(TARGET)
 CARGO_ARGS := --locked --target $(TARGET)
 WITH := --no-default-features $(addprefix --features ,$(FEATURES))
 
-# Debian's packages. libclang is for bindgen, by which libblkid-rs reads blkid.h.
-BUILD_NEEDS := gcc libc6-dev libblkid-dev libclang-dev pkg-config
+# Debian's packages. libclang is for bindgen, by which libblkid-rs reads blkid.h; dpkg-dev unpacks libblkid's source.
+BUILD_NEEDS := dpkg-dev gcc libc6-dev libclang-dev make musl-tools pkg-config
 DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
 # What writes the disks of tests/gauntlet; the same list stands there.
 GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
@@ -32,15 +33,15 @@ BENCH_NEEDS := btrfs-progs e2fsprogs gcc libc6-dev mount python3 python3-venv st
 # What the packages are made and looked at with.
 PACKAGE_NEEDS := binutils dpkg fish lintian mmdebstrap mount packer rpm squashfs-tools systemd util-linux zsh
 TEST_NEEDS := $(DEMO_NEEDS) $(GAUNTLET_NEEDS) $(VM_NEEDS) $(PACKAGE_NEEDS) docker.io e2fsprogs file g++ git iproute2 \
-	man-db mdadm procps python3-venv redis-tools strace systemd xfsprogs
+	libblkid-dev man-db mdadm procps python3-venv redis-tools strace systemd xfsprogs
 
 # For size, in the release alone. The standard library is built along: the one that comes with Rust is built for
 # speed, has the code that prints backtraces and tables to unwind by, and a panic of ours just ends the process.
 # That takes half a megabyte off. -Z is unstable, so RUSTC_BOOTSTRAP lets a stable toolchain do it; the code itself
-# stays stable Rust. Relocations are packed, which glibc reads since 2.36 (RUSTFLAGS replaces .cargo/config.toml's).
-# Equal functions and ends of strings are linked once, and no tables to unwind by; no path of the machine that builds is in
-# it, and a panic tells its words, which stand once in the source.
-RELEASE_FLAGS := -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/layout.ld -Z location-detail=none
+# stays stable Rust. The linker is the one that Rust brings: it packs relocations, and links equal functions and ends of
+# strings once. There are no tables to unwind by; no path of the machine that builds is in it, and a panic tells its
+# words, which stand once in the source.
+RELEASE_FLAGS := -Z unstable-options -C linker-features=+lld -C link-self-contained=+linker -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-O2 -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,packaging/layout.ld -Z location-detail=none
 BUILD_STD := -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size -Z trim-paths --config "profile.release.trim-paths=\"all\""
 RUST_SRC := $(shell rustc --print sysroot)/lib/rustlib/src/rust/library
 
@@ -49,18 +50,25 @@ help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
 		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
+# What cargo needs before it can build anything.
+.PHONY: toolchain
+toolchain:
+	@packaging/deps.sh $(BUILD_NEEDS)
+	@[ -d "$$(rustc --print target-libdir --target $(TARGET))" ] || rustup target add $(TARGET)
+	@packaging/libblkid.sh target/libblkid
+
 .PHONY: deps
-deps: ## Install Debian's packages that the tests need, where one is missing
+deps: toolchain ## Install Debian's packages that the tests need, where one is missing
 	@packaging/deps.sh $(TEST_NEEDS)
 	@packaging/moto.sh $(TARGET_DIR)/moto
 	@packaging/checkers.sh $(TARGET_DIR)/checkers
 
 .PHONY: build
-build: ## Build volinit with debug information: target/*/debug/volinit
+build: toolchain ## Build volinit with debug information: target/*/debug/volinit
 	cargo build $(CARGO_ARGS) $(WITH)
 
 .PHONY: release
-release: ## Build the small static binary that ships: target/*/release/volinit
+release: toolchain ## Build the small static binary that ships: target/*/release/volinit
 	@[ -d "$(RUST_SRC)" ] || rustup component add rust-src
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(RELEASE_FLAGS)" cargo build $(CARGO_ARGS) $(WITH) --release $(BUILD_STD)
 	@ls -l $(OUT)/release/volinit
@@ -79,14 +87,14 @@ packages: ## Make a .deb, an .rpm and a systemd-sysext image in target/packages,
 	@ls -l $(PACKAGES)
 
 .PHONY: lint
-lint: ## Check the format, clippy, the documentation, and the licences of what is linked
+lint: toolchain ## Check the format, clippy, the documentation, and the licences of what is linked
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@packaging/cargo-deny.sh check bans licenses sources
 	cargo clippy $(CARGO_ARGS) --all-targets --quiet -- -D warnings
 	@# --all-targets leaves out those with `test = false`.
 	cargo clippy $(CARGO_ARGS) --test boots --test faults --test hotplug --test nfs_story --test packages --test powercut --test story --quiet -- -D warnings
-	cargo clippy --locked --target $(TARGET) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
+	PKG_CONFIG_PATH= cargo clippy --locked --target $(HOST) --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR) --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps --quiet
 
 # --no-fail-fast: one run tells all that is wrong.
@@ -95,7 +103,7 @@ test: deps lint ## Run everything that CI runs; needs root, for loop devices and
 	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
 	cargo test $(CARGO_ARGS) --no-fail-fast
 	@$(MAKE) faults
-	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
+	@FUZZ_TARGET=$(HOST) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
 	@$(MAKE) sized FEATURES=
 	@$(MAKE) sized
 
@@ -137,7 +145,7 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz
 fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 for each
-	@FUZZ_TARGET=$(TARGET) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
+	@FUZZ_TARGET=$(HOST) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
 # Those that `cargo test` runs too.
 FAULT_TESTS := erase gauntlet growing locks readerrors repair surroundings
@@ -196,15 +204,16 @@ hotplug:
 
 # The packages are of the debug build, without symbols: FEATURES= makes that one small too.
 .PHONY: test-packages
-test-packages: ## Install and remove the packages in a Debian 12 of the test's own, and bake a root folder; needs root
+test-packages: toolchain ## Install and remove the packages in a Debian 12 of the test's own, and bake a root folder; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "make test-packages: run it as root: it makes loop devices and mounts them" >&2; exit 1; }
-	@packaging/deps.sh $(BUILD_NEEDS) $(PACKAGE_NEEDS)
+	@packaging/deps.sh $(PACKAGE_NEEDS)
 	cargo test $(CARGO_ARGS) $(WITH) --test packages -- --nocapture
 
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root
 	@packaging/demo.sh start
 	@packaging/deps.sh $(DEMO_NEEDS)
+	@$(MAKE) toolchain
 	@echo "== Building volinit: half a minute on two cores, the first time"
 	@cargo build $(CARGO_ARGS) --no-default-features --quiet
 	@PATH="$(abspath $(OUT))/debug:$$PATH" packaging/demo.sh show
@@ -214,7 +223,7 @@ demo-clean: ## Undo the demo
 	@packaging/demo.sh clean
 
 .PHONY: generated
-generated: ## Write the man page, the completions and the JSON schema anew
+generated: toolchain ## Write the man page, the completions and the JSON schema anew
 	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --test generated
 	UPDATE=1 cargo test $(CARGO_ARGS) --quiet --lib schema
 

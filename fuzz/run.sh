@@ -22,8 +22,8 @@ flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares"
 echo "== Building the fuzz targets"
-# RUSTFLAGS replaces .cargo/config.toml's, and with them the static C library, which libFuzzer is not made for.
-RUSTFLAGS=$flags cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$built" --bins
+# For glibc, and with Debian's libblkid for it: libFuzzer is not made for a static program.
+PKG_CONFIG_PATH= RUSTFLAGS=$flags cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$built" --bins
 
 # What was compared is remembered by its address; a sandbox may refuse to have these fixed.
 fixed=()

@@ -10,7 +10,6 @@ use crate::boot::{self, Consent};
 use crate::cli::{Cli, Command, Names, Rendered, Which};
 use crate::config::{self, Config, Problems, Volume};
 use crate::error::Failure;
-use crate::ioctl;
 use crate::locate::{Device, Sysfs};
 use crate::plan;
 use crate::probe;
@@ -23,7 +22,6 @@ use crate::signals;
 
 /// Runs the command and gives the exit code; every error has been printed, once.
 pub fn run(cli: &Cli) -> ExitCode {
-    ioctl::one_heap();
     let root = cli.root.as_ref().map_or_else(Root::default, Root::new);
     if matches!(cli.command, Command::Up(_) | Command::Grow(_) | Command::Release(_)) {
         signals::take();

@@ -1,4 +1,4 @@
-//! The kernel's ioctls, and what of signals and of glibc needs it, each behind a safe function. The one file with
+//! The kernel's ioctls, and what of signals needs it, each behind a safe function. The one file with
 //! `unsafe` in it.
 //!
 //! Every request takes an open descriptor and a plain structure of the kernel's own layout; a descriptor of
@@ -398,13 +398,6 @@ const NO_LOOP: raw::LoopInfo64 = raw::LoopInfo64 {
 fn fill(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len() - 1);
     field[..length].copy_from_slice(&text[..length]);
-}
-
-/// Has all threads allocate from one heap. glibc gives each its own (mallopt(3)), which costs a thread that reads one disk
-/// more than it saves: with one, eight volumes at once take half of the memory and five sixths of the CPU.
-pub fn one_heap() {
-    // SAFETY: an integer that glibc keeps.
-    unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1) };
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn refused(rig: &Rig, disk: &Faulty, kind: &str, bad: &Range<u64>) {
     // The place that it names lies in the read that failed, or the read that failed in what was to be read there.
     let named = ran.out.split("byte ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
     let near = named.is_some_and(|at| at < bad.end && bad.start < at + 128 * 1024);
-    assert!(near && ran.out.contains("could not be read: Input/output error"), "{kind} {bad:?}: {}", ran.out);
+    assert!(near && ran.out.contains("could not be read: I/O error"), "{kind} {bad:?}: {}", ran.out);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn each_fails(kind: &str, flushes: bool) -> String {
         }
         let ran = up(&rig, &disk, kind);
         assert_eq!(ran.code, Some(1), "{kind} {number} of {count}: {ran:?}");
-        assert!(ran.out.contains("Input/output error") && ran.out.contains(disk.disk.name()), "{ran:?}");
+        assert!(ran.out.contains("I/O error") && ran.out.contains(disk.disk.name()), "{ran:?}");
         assert!(rig.mount_at("/data/pg").is_none(), "{kind} {number} of {count}: {ran:?}");
         comes_up(&rig, &disk, kind, &ran);
     }
@@ -171,7 +171,7 @@ fn a_disk_that_goes_away_in_the_middle_is_a_failure_and_comes_up_when_it_is_back
             disk.traffic.lock().unwrap().gone_at_write = Some(number);
             let ran = up(&rig, &disk, kind);
             assert_eq!(ran.code, Some(1), "{kind} {number}: {ran:?}");
-            assert!(ran.out.contains(disk.disk.name()) && ran.out.contains("Input/output error"), "{ran:?}");
+            assert!(ran.out.contains(disk.disk.name()) && ran.out.contains("I/O error"), "{ran:?}");
             // While it is away nothing is known of it, and nothing is made of that.
             let away = up(&rig, &disk, kind);
             assert_eq!(away.code, Some(3), "{kind} {number}: {away:?}");

@@ -15,19 +15,16 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::error::DisplayErrorContext;
-use aws_smithy_dns::HickoryDnsResolver;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use log::{info, warn};
-use tokio::sync::OnceCell;
 
 use super::{Api, Ec2, Me};
 use crate::error::Failure;
@@ -86,12 +83,12 @@ pub fn http() -> SharedHttpClient {
 }
 
 fn client(secure: bool) -> SharedHttpClient {
-    Builder::new().tls_provider(PROVIDER).tls_context(tls(secure)).build_with_resolver(Dns::default())
+    Builder::new().tls_provider(PROVIDER).tls_context(tls(secure)).build_https()
 }
 
 /// A connection of its own, for what no SDK client does.
 pub(super) fn connector(secure: bool) -> Connector {
-    Connector::builder().tls_provider(PROVIDER).tls_context(tls(secure)).build_with_resolver(Dns::default())
+    Connector::builder().tls_provider(PROVIDER).tls_context(tls(secure)).build()
 }
 
 /// Ring in place of aws-lc: no C compiler and assembler are needed to build it, and it is a megabyte smaller.
@@ -142,20 +139,6 @@ impl HttpConnector for Connecting {
 /// Whether TLS is needed for it.
 pub(super) fn is_secure(uri: &str) -> bool {
     uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
-}
-
-/// DNS by itself: a static glibc has no getaddrinfo. /etc/resolv.conf is read at the first name, so that a run whose
-/// endpoints are addresses needs none.
-#[derive(Clone, Debug, Default)]
-struct Dns(Arc<OnceCell<HickoryDnsResolver>>);
-
-impl ResolveDns for Dns {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let resolver = self.0.get_or_init(|| async { HickoryDnsResolver::default() }).await;
-            resolver.resolve_dns(name).await
-        })
-    }
 }
 
 async fn me(imds: &Imds) -> Result<Me, Failure> {

@@ -17,11 +17,12 @@ use crate::probe::direct::Buffer;
 const WRITE: usize = 128 << 10;
 
 /// A disk that is open for writing.
-#[derive(Debug)]
 pub struct Disk {
     file: std::fs::File,
     /// Its logical sector size in bytes.
     sector: u64,
+    /// What is written next, or was read.
+    buffer: Buffer,
 }
 
 impl Disk {
@@ -43,14 +44,13 @@ impl Disk {
         };
         device.prove_same(&file)?;
         let sector = u64::from(ioctl::sector_size(&file).unwrap_or(512));
-        Ok(Disk { file, sector })
+        Ok(Disk { file, sector, buffer: Buffer::new(WRITE as u64) })
     }
 
     /// Writes whole sectors.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let mut buffer = Buffer::new(bytes.len().min(WRITE) as u64);
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         for (at, part) in (offset..).step_by(WRITE).zip(bytes.chunks(WRITE)) {
-            let aligned = buffer.first(part.len() as u64);
+            let aligned = self.buffer.first(part.len() as u64);
             aligned.copy_from_slice(part);
             self.file.write_all_at(aligned, at).with_context(|| format!("writing {} bytes at {at}", part.len()))?;
         }
@@ -59,12 +59,11 @@ impl Disk {
 
     /// Writes zeros over a range. It may begin and end within sectors, where a disk of smaller ones was copied to
     /// this one: what else is in those stays.
-    pub fn zero(&self, range: &Range<u64>) -> Result<()> {
-        let mut buffer = Buffer::new(WRITE as u64);
+    pub fn zero(&mut self, range: &Range<u64>) -> Result<()> {
         let sectors = range.start / self.sector * self.sector..range.end.next_multiple_of(self.sector);
         for at in sectors.clone().step_by(WRITE) {
             let end = sectors.end.min(at + WRITE as u64);
-            let bytes = buffer.first(end - at);
+            let bytes = self.buffer.first(end - at);
             let zeros = range.start.max(at)..range.end.min(end);
             if zeros != (at..end) {
                 self.file.read_exact_at(bytes, at).with_context(|| format!("reading {} bytes at {at}", end - at))?;

@@ -46,11 +46,11 @@ pub fn format(device: &Device, filesystem: &Filesystem) -> Result<(), Failure> {
     let scratch = rehearse::rehearse(&about, filesystem).with_context(doing)?;
     let layout = Layout::of(&scratch, kind, about.sector).with_context(doing)?;
     // From here to the end the disk is ours alone: the kernel lets nobody else mount or claim it.
-    let disk = Disk::open(device).with_context(doing)?;
+    let mut disk = Disk::open(device).with_context(doing)?;
     prove(device, &about, &layout)?;
     let _held = signals::hold(|| format!("format as {kind} on {}", device.path.display()));
     info!("{}: {} to copy, in {} places", device.path.display(), layout.bytes(), layout.blocks.len());
-    write(&disk, &layout, device.size).with_context(doing)?;
+    write(&mut disk, &layout, device.size).with_context(doing)?;
     drop(disk);
 
     match probe::superblock(device, kind)? {
@@ -64,7 +64,7 @@ pub fn format(device: &Device, filesystem: &Filesystem) -> Result<(), Failure> {
 /// Takes away what a format left that was cut off, in the order that leaves it recognisable at every moment.
 pub fn undo(device: &Device, ours: &Interrupted) -> Result<()> {
     let doing = || format!("taking away what a format left on {}", device.path.display());
-    let disk = Disk::open(device).with_context(doing)?;
+    let mut disk = Disk::open(device).with_context(doing)?;
     for range in &ours.content {
         disk.zero(range).with_context(doing)?;
     }
@@ -99,7 +99,7 @@ fn prove(device: &Device, about: &DeviceFacts, layout: &Layout) -> Result<(), Fa
     }
 }
 
-fn write(disk: &Disk, layout: &Layout, size: Bytes) -> Result<()> {
+fn write(disk: &mut Disk, layout: &Layout, size: Bytes) -> Result<()> {
     let sector = layout.sector;
     let nonce = nonce()?;
     let entries = entries(layout, &nonce)?;
@@ -132,7 +132,7 @@ fn write(disk: &Disk, layout: &Layout, size: Bytes) -> Result<()> {
 
 /// What the list says of all that is written, but for the sector that the header stands in.
 fn entries(layout: &Layout, nonce: &[u8; 16]) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(usize::try_from(layout.bytes().0)? / intent::UNIT);
     for block in layout.but_commit() {
         layout.read(&block, |offset, bytes| {
             let units = (offset..).step_by(intent::UNIT).zip(bytes.chunks(intent::UNIT));
