@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Of the release, with the same features as this test.
-const LIMIT: u64 = if cfg!(feature = "ec2") { 4_200_000 } else { 1_300_000 };
+const LIMIT: u64 = if cfg!(feature = "ec2") { 5_000_000 } else { 1_500_000 };
 
 fn shown(program: &str, binary: &Path) -> String {
     let output =
