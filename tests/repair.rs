@@ -99,7 +99,7 @@ fn a_journal_that_the_kernel_does_not_come_to_is_replayed_by_e2fsck() {
     let disk = wrong_descriptor(&mut rig, true);
     let up = rig.volinit(&["up", "--device", disk.name(), "--mount", "/data/pg"]);
     assert_eq!(up.code, Some(0), "{up:?}");
-    assert!(up.err.contains("Structure needs cleaning (os error 117); its journal is not replayed yet"), "{}", up.err);
+    assert!(up.err.contains("EUCLEAN: Structure needs cleaning; its journal is not replayed yet"), "{}", up.err);
     assert_eq!(rig.read("/data/pg/row"), "committed");
     rig.unmount("/data/pg");
     tool(["e2fsck", "-f", "-n", disk.name()]);
@@ -124,7 +124,7 @@ fn without_a_journal_to_replay_or_an_e2fsck_nothing_is_done_about_it() {
     );
     let up = rig.run(Command::new("unshare").args(["--mount", "--propagation", "private", "bash", "-ec", &script]));
     assert_eq!(up.code, Some(1), "{up:?}");
-    for words in ["mounting ", "Structure needs cleaning (os error 117); then: ", "it is in the package e2fsprogs"] {
+    for words in ["mounting ", "EUCLEAN: Structure needs cleaning; then: ", "it is in the package e2fsprogs"] {
         assert!(up.out.contains(words), "{words} is not in: {}", up.out);
     }
     assert_eq!(disk.fingerprint(), before);

@@ -93,7 +93,7 @@ fn mount_once(device: &Device, kind: FsType, at: &Path, options: &[String]) -> R
         other => other,
     };
     let more = if said.is_empty() { hint(kind) } else { &said };
-    let hidden = hidden.map_err(|error| anyhow!(error).context(format!("{} ({more})", mounting())))?;
+    let hidden = hidden.map_err(|error| in_words(error).context(format!("{} ({more})", mounting())))?;
     let mounted = Mounted { at: at.to_owned(), hidden };
 
     // The kernel opened the path once more: prove that the name still led to the disk that was looked at.
@@ -144,10 +144,18 @@ fn messages(context: &OwnedFd) -> String {
     texts.join("; ")
 }
 
+/// The error, by a name that says something: musl's strerror(3) has no words for EUCLEAN.
+fn in_words(error: io::Error) -> anyhow::Error {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EUCLEAN) => anyhow!(Errno::EUCLEAN),
+        _ => anyhow!(error),
+    }
+}
+
 /// Whether mount(2) found what it read to be wrong: ext4's EFSCORRUPTED and EFSBADCRC by their other names.
 fn is_corrupt(error: &anyhow::Error) -> bool {
-    let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
-    matches!(errno.map(Errno::from_raw), Some(Errno::EUCLEAN | Errno::EBADMSG))
+    let errno = |error: &io::Error| error.raw_os_error().map(Errno::from_raw);
+    error.downcast_ref() == Some(&Errno::EUCLEAN) || error.downcast_ref().and_then(errno) == Some(Errno::EBADMSG)
 }
 
 /// Gives the top folder its owner and permissions; `false` where they are so already.
