@@ -2,7 +2,7 @@
 //! reports what is wrong and gives nothing, so that the caller goes on to the next key.
 
 use crate::config::position::{Place, Step};
-use crate::config::problem::{Report, any_of, instead, nearest, tick};
+use crate::config::problem::{Report, any_of, instead, nearest, printable, tick};
 use crate::config::tree::{Node, Value};
 
 /// A node and the way to it.
@@ -157,8 +157,10 @@ impl Report<'_> {
                 Some(items.iter().enumerate().map(|(nth, item)| at.below(Step::Item(nth), item)).collect())
             }
             Value::Str(text) => {
-                let words: Vec<_> = text.split([',', ' ']).filter(|word| !word.is_empty()).collect();
-                self.add(&at.place(), format!("{} must be a list: write [{}]", at.what(), words.join(", ")));
+                let ends = |c: char| c == ',' || c.is_whitespace();
+                let words: Vec<_> = text.split(ends).filter(|word| !word.is_empty()).collect();
+                let list = printable(&words.join(", "));
+                self.add(&at.place(), format!("{} must be a list: write [{list}]", at.what()));
                 None
             }
             _ => {

@@ -290,7 +290,8 @@ fn flags_make_a_volume_by_the_same_rules() {
 /// Found by the fuzzer.
 #[test]
 fn nothing_of_a_config_reaches_the_terminal_as_a_control_character() {
-    for text in ["volumes: \u{1b}[31m\n", "\"\\e[31m\": [\n", "\"\\e[31m\":\n  a: {{x}: 1}\n"] {
+    let options = "volumes:\n  a:\n    mount: { at: /a, options: \"x\\ty\\e[31m\" }\n";
+    for text in ["volumes: \u{1b}[31m\n", "\"\\e[31m\": [\n", "\"\\e[31m\":\n  a: {{x}: 1}\n", options] {
         let told = told(text);
         assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
     }
