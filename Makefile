@@ -21,7 +21,7 @@ WITH := --no-default-features $(addprefix --features ,$(FEATURES))
 
 # Debian's packages. libclang is for bindgen, by which libblkid-rs reads blkid.h; dpkg-dev unpacks libblkid's source.
 BUILD_NEEDS := dpkg-dev gcc libc6-dev libclang-dev make musl-tools pkg-config
-DEMO_NEEDS := $(BUILD_NEEDS) btrfs-progs mount util-linux
+DEMO_NEEDS := btrfs-progs mount util-linux
 # What writes the disks of tests/gauntlet; the same list stands there.
 GAUNTLET_NEEDS := apfsprogs bcache-tools cryptsetup-bin dosfstools drbd-utils erofs-utils exfatprogs f2fs-tools fdisk \
 	gdisk genisoimage genromfs gfs2-utils hfsutils jfsutils lvm2 makefs mtd-utils nilfs-tools ntfs-3g ocfs2-tools parted \
@@ -103,7 +103,7 @@ test: deps lint ## Run everything that CI runs; needs root, for loop devices and
 	@[ "$$(id -u)" = 0 ] || { echo "make test: run it as root: the tests make loop devices and mount them" >&2; exit 1; }
 	cargo test $(CARGO_ARGS) --no-fail-fast
 	@$(MAKE) faults
-	@FUZZ_TARGET=$(HOST) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
+	@FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh short
 	@$(MAKE) sized FEATURES=
 	@$(MAKE) sized
 
@@ -145,7 +145,7 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz
 fuzz: ## Look for inputs that break the parsers and mergers, FUZZ_SECONDS=600 for each
-	@FUZZ_TARGET=$(HOST) FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
+	@FUZZ_TARGET_DIR=$(TARGET_DIR) fuzz/run.sh $(FUZZ_SECONDS)
 
 # Those that `cargo test` runs too.
 FAULT_TESTS := erase gauntlet growing locks readerrors repair surroundings
@@ -212,8 +212,8 @@ test-packages: toolchain ## Install and remove the packages in a Debian 12 of th
 .PHONY: demo
 demo: ## Show volinit at work on this machine, with an image of its own; needs root
 	@packaging/demo.sh start
-	@packaging/deps.sh $(DEMO_NEEDS)
 	@$(MAKE) toolchain
+	@packaging/deps.sh $(DEMO_NEEDS)
 	@echo "== Building volinit: half a minute on two cores, the first time"
 	@cargo build $(CARGO_ARGS) --no-default-features --quiet
 	@PATH="$(abspath $(OUT))/debug:$$PATH" packaging/demo.sh show

@@ -6,8 +6,7 @@
 #                                 but for config's, where a hash map has its own order each time
 #     fuzz/run.sh SECONDS [NAME…] so long for each target, from what was found before (fuzz/corpus)
 #
-# A failure prints the input's file, kept under fuzz/artifacts. FUZZ_TARGET is rustc's target, FUZZ_TARGET_DIR where
-# cargo builds.
+# A failure prints the input's file, kept under fuzz/artifacts. FUZZ_TARGET_DIR is where cargo builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +14,7 @@ all=(config superblock superblock_patched intent fleet swarm template mountinfo 
 seconds=${1:?fuzz/run.sh: say short, or how many seconds for each target}
 shift
 [ $# -gt 0 ] || set -- "${all[@]}"
-host=${FUZZ_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+host=$(rustc -vV | sed -n 's/^host: //p')
 built=${FUZZ_TARGET_DIR:-target}
 
 flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
